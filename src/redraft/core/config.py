@@ -1,0 +1,117 @@
+"""Frozen dataclasses <-> plain dictionaries <-> ``--set a.b=value``; an unknown key names its nearest."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import yaml
+
+from redraft.core.errors import UsageError, unknown
+
+T = TypeVar("T")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A dataclass as nested plain values, ready for YAML or JSON."""
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config)}
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
+    """Build ``cls`` from plain values; unknown keys and wrong kinds are UsageErrors that name the place."""
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise unknown("setting", where + str(key), (where + k for k in known))
+    made = {k: _convert(hints[k], v, where + k) for k, v in values.items()}
+    try:
+        return cls(**made)
+    except TypeError as missing:
+        raise UsageError(f"Settings {where or cls.__name__} are incomplete: {missing}.") from None
+
+
+def override(config: T, assignments: Iterable[str]) -> T:
+    """Apply ``dotted.key=value`` lines (values read as YAML) to a frozen dataclass."""
+    values = to_dict(config)
+    for line in assignments:
+        key, equals, text = line.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set takes key=value, for example train.batch=16, not {line!r}.")
+        _put(values, key.strip(), yaml.safe_load(text), config)
+    return from_dict(type(config), values)
+
+
+def _put(values: dict[str, Any], key: str, value: Any, config: Any) -> None:
+    *path, last = key.split(".")
+    here = values
+    for depth, part in enumerate(path):
+        if not isinstance(here.get(part), dict):
+            raise unknown("setting", ".".join([*path[: depth + 1], last]), _keys(config))
+        here = here[part]
+    if last not in here:
+        raise unknown("setting", key, _keys(config))
+    here[last] = value
+
+
+def _keys(config: Any, where: str = "") -> list[str]:
+    names = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            names += _keys(value, f"{where}{field.name}.")
+        elif isinstance(value, dict):
+            names += [f"{where}{field.name}.{k}" for k in value]
+        else:
+            names.append(where + field.name)
+    return names
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_dict(value)
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is typing.Literal:
+        if value not in args:
+            raise unknown(f"choice for {where}:", str(value), map(str, args))
+        return value
+    if dataclasses.is_dataclass(hint):
+        if dataclasses.is_dataclass(value):
+            return value
+        if not isinstance(value, Mapping):
+            raise UsageError(f"Setting {where} holds further settings, not {value!r}.")
+        return from_dict(typing.cast(type, hint), value, where + ".")
+    if origin is tuple and isinstance(value, (list, tuple)):
+        item = [args[0]] * len(value) if args[-1] is Ellipsis else args
+        return tuple(_convert(h, v, where) for h, v in zip(item, value, strict=True))
+    if origin is dict and isinstance(value, Mapping):
+        return {k: _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
+    return _scalar(hint, value, where)
+
+
+def _scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:  # YAML reads 1e-3 as text
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(hint, type) and (
+        not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)
+    ):
+        raise UsageError(f"Setting {where} takes a {hint.__name__}, not {value!r}.")
+    return value

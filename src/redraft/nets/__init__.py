@@ -1,0 +1,1 @@
+"""Networks: nn.Modules with no losses. An energy has ``encode``, ``forward(x, code)`` and ``given``."""

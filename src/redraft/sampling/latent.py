@@ -1,0 +1,40 @@
+"""Langevin inference of the latent z of a generator, given a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from redraft.core.rng import Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latent:
+    steps: int = 0  # ℓ_G; the papers' algorithm has it, every release has 0 in effect
+    delta: float = 0.1  # δ_z, step size; the releases' dead flag and SalCoopNets: 0.1
+
+
+def infer_latent(
+    generate: Callable[[Tensor], Tensor],
+    z: Tensor,
+    x: Tensor,
+    cfg: Latent,
+    sigma: float,
+    rng: Noise,
+) -> Tensor:
+    """Langevin on p(z|x) ∝ N(z; 0, I) N(x; g(z), σ²I) from z [N, ...] (CoopNets eq. 13).
+
+    The likelihood is summed over each picture's pixels; the TensorFlow releases average it over
+    the batch inside ∇_z, which weakens it by the batch size.
+    """
+    z = z.detach()
+    for _ in range(cfg.steps):
+        z.requires_grad_()
+        misfit = (x - generate(z)).square().sum() / (2 * sigma**2)
+        (gradient,) = torch.autograd.grad(misfit, z)
+        z = z.detach()
+        z = z - (cfg.delta**2 / 2) * (z + gradient) + cfg.delta * rng.normal(*z.shape)
+    return z.detach()
