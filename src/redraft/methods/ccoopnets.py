@@ -15,14 +15,19 @@ import torch
 from torch import Tensor, nn
 
 from redraft import losses
+from redraft.augment import diff_augment
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
-from redraft.methods.method import Keep, Sample, Update, frozen, keep_nothing
-from redraft.sampling.langevin import Chain, Langevin, langevin
+from redraft.methods.method import Keep, Sample, Update, keep_nothing
+from redraft.methods.thinking import draft_and_refine, think
+from redraft.sampling.langevin import Langevin
 from redraft.sampling.latent import Latent, infer_latent
+from redraft.sampling.pool import Pool
 
 
 class CCoopNets(nn.Module):
+    """The solver θ and the initializer α of one condition space, and how a step teaches both."""
+
     @dataclass(frozen=True, kw_only=True)
     class Config:
         langevin: Langevin = Langevin()
@@ -32,6 +37,9 @@ class CCoopNets(nn.Module):
         wrong_conditions: float = 0.5  # weight of real pictures under wrong c as negatives; papers 0
         energy_magnitude: float = 0.05  # weight of mean E²; IGEBM 1, JEM's author 0.1, papers 0
         truth_l1: float = 0.0  # weight of |x_obs − g|; released img2img code: see losses.truth_l1
+        diff_augment: bool = False  # DiffAugment on what the solver learns from, for few pictures
+        persistent: float = 0.0  # share of chains that go on from the pool; IGEBM 0.95
+        restart: float = 0.05  # share of those that start anew from a draft; IGEBM 0.05
 
     def __init__(
         self,
@@ -40,9 +48,11 @@ class CCoopNets(nn.Module):
         solver: nn.Module,
         initializer: nn.Module,
         keep: Keep = keep_nothing,
+        pool: Pool | None = None,
     ) -> None:
         super().__init__()
-        self.cfg, self.solver, self.initializer, self.keep = cfg, solver, initializer, keep
+        self.cfg, self.solver, self.initializer = cfg, solver, initializer
+        self.keep, self.pool = keep, pool
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -51,18 +61,20 @@ class CCoopNets(nn.Module):
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         cfg, (c, x) = self.cfg, batch
         z = rng.normal(len(x), *self.initializer.z_shape)
-        x_fast = self.draft(z, c)  # fast thinking: initialise
-        chain = self.think(x_fast, c, rng)  # slow thinking: K Langevin steps on E_θ(·, c)
+        x_fast = self.keep(self.initializer(z, c), c)  # fast thinking: initialise
+        chain = think(self.solver, x_fast, c, cfg.langevin, rng, keep=self.keep)  # slow thinking
         x_slow = chain.x
 
-        e_data, e_slow, e_wrong = self._energies(x, x_slow, c, rng)
-        loss_solver = losses.likelihood(e_data, e_slow)
-        loss_solver = loss_solver + cfg.wrong_conditions * losses.mismatch(e_data, e_wrong)
-        loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_slow, e_wrong)
-
+        x_model, c_model = self._persist(x_slow, c, rng)
+        e_data, e_model, e_wrong = self._energies(x, c, x_model, c_model, rng)
+        loss_solver = (  # learn from the data
+            losses.likelihood(e_data, e_model)
+            + cfg.wrong_conditions * losses.mismatch(e_data, e_wrong)
+            + cfg.energy_magnitude * losses.magnitude(e_data, e_model, e_wrong)
+        )
         if cfg.latent.steps:  # let z explain what the solver did
-            z = infer_latent(lambda z: self.draft(z, c), z, x_slow, cfg.latent, cfg.sigma, rng)
-            x_fast = self.draft(z, c)
+            z = infer_latent(lambda z: self.initializer(z, c), z, x_slow, cfg.latent, cfg.sigma, rng)
+            x_fast = self.keep(self.initializer(z, c), c)
         loss_initializer = losses.teaching(x_slow, x_fast, cfg.sigma)  # learn from the solver
         if cfg.truth_l1:
             loss_initializer = loss_initializer + cfg.truth_l1 * losses.truth_l1(x, x_fast)
@@ -73,51 +85,43 @@ class CCoopNets(nn.Module):
             "loss_solver": loss_solver,
             "loss_initializer": loss_initializer,
             "energy_data": e_data.mean(),
-            "energy_draft": chain.energies[0].mean() if len(chain.energies) else e_slow.mean(),
-            "energy_refined": e_slow.mean(),
+            "energy_draft": chain.energies[:1].mean(),
+            "energy_refined": e_model.mean(),
             "energy_wrong": e_wrong.mean(),
             "move": chain.move,
             "drift": chain.drift,
         }
 
-    def draft(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """g(z, c) with what c fixes put back, [N, C, H, W]."""
-        return self.keep(self.initializer(z, c), c)
-
-    def think(
-        self, x: Tensor, c: Tensor | None, rng: Noise, steps: int | None = None, trace: bool = False
-    ) -> Chain:
-        """The solver's chain from x; the condition is encoded once."""
-        with frozen(self.solver):
-            return langevin(
-                self.solver.given(c),
-                x,
-                self.cfg.langevin,
-                rng,
-                steps=steps,
-                keep=lambda x: self.keep(x, c),
-                trace=trace,
-            )
+    def _persist(self, x: Tensor, c: Tensor, rng: Noise) -> tuple[Tensor, Tensor]:
+        """The model's samples: x̃, a share of them replaced by chains that go on from earlier steps."""
+        if self.pool is None:
+            return x, c
+        start, c_start = self.pool.swap_in(x, c, self.cfg.persistent, self.cfg.restart, rng)
+        chain = think(self.solver, start, c_start, self.cfg.langevin, rng, keep=self.keep)
+        self.pool.put(chain.x, c_start)
+        return chain.x, c_start
 
     def _energies(
-        self, x: Tensor, x_slow: Tensor, c: Tensor | None, rng: Noise
+        self, x: Tensor, c: Tensor, x_model: Tensor, c_model: Tensor, rng: Noise
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """E(x, c), E(x̃, c) and E(x, wrong c) in one pass; wrong c = the batch's rolled by one."""
-        noisy = x + self.cfg.data_noise * rng.normal(*x.shape) if self.cfg.data_noise else x
-        code = self.solver.encode(c)
-        code = tuple(torch.cat([k, k, k.roll(1, 0)]) for k in code)
-        return self.solver(torch.cat([noisy, x_slow, noisy]), code).chunk(3)
+        """E(x, c), E(x̃, c̃) and E(x, wrong c), scored in one pass; wrong c = the batch's, rolled by one."""
+        x = x + self.cfg.data_noise * rng.normal(*x.shape)
+        if self.cfg.diff_augment:
+            x, c = diff_augment(x, c, rng)
+            x_model, c_model = diff_augment(x_model, c_model, rng)
+        right, model = self.solver.encode(c), self.solver.encode(c_model)
+        code = tuple(torch.cat([k, m, k.roll(1, 0)]) for k, m in zip(right, model, strict=True))
+        e_data, e_model, e_wrong = self.solver(torch.cat([x, x_model, x]), code).chunk(3)
+        return e_data, e_model, e_wrong
 
     def generate(
-        self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
+        self, c: Tensor, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
-        with torch.no_grad():
-            drafts = self.draft(rng.normal(n, *self.initializer.z_shape), c)
-        chain = self.think(drafts, c, rng, refine, trace)
-        energies = self.energy(chain.x, c)
-        first = chain.energies[0] if len(chain.energies) else energies
-        return Sample(drafts, chain.x, first, energies, chain.trace, chain.energies)
+        cfg = self.cfg.langevin
+        return draft_and_refine(
+            self.initializer, self.solver, c, n, cfg, rng, keep=self.keep, refine=refine, trace=trace
+        )
 
     @torch.no_grad()
-    def energy(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def energy(self, x: Tensor, c: Tensor) -> Tensor:
         return self.solver.given(c)(x)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -50,19 +49,6 @@ class Method(Protocol):
     def energy(self, x: Tensor, c: Tensor | None) -> Tensor:
         """E(x, c) [N], lower = more like the data; what the score is made of."""
         ...
-
-
-@contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """Inside, ``net`` takes no weight gradients: a chain then computes input gradients alone."""
-    trainable = [p for p in net.parameters() if p.requires_grad]
-    for p in trainable:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in trainable:
-            p.requires_grad_(True)
 
 
 def keep_nothing(x: Tensor, c: Tensor | None) -> Tensor:

@@ -1,0 +1,65 @@
+"""What every pair of solver and initializer does when it makes a picture: draft, then think."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from redraft.core.rng import Noise
+from redraft.methods.method import Keep, Sample
+from redraft.sampling.langevin import Chain, Langevin, langevin
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """Inside, ``net`` takes no weight gradients: a chain then computes input gradients alone."""
+    trainable = [p for p in net.parameters() if p.requires_grad]
+    for p in trainable:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in trainable:
+            p.requires_grad_(True)
+
+
+def think(
+    solver: nn.Module,
+    x: Tensor,
+    c: Tensor | None,
+    cfg: Langevin,
+    rng: Noise,
+    *,
+    keep: Keep,
+    steps: int | None = None,
+    trace: bool = False,
+) -> Chain:
+    """The solver's Langevin chain from x [N, C, H, W]; the condition is encoded once."""
+    with frozen(solver):
+        energy = solver.given(c)
+        return langevin(energy, x, cfg, rng, steps=steps, keep=lambda x: keep(x, c), trace=trace)
+
+
+def draft_and_refine(
+    initializer: nn.Module,
+    solver: nn.Module,
+    c: Tensor | None,
+    n: int,
+    cfg: Langevin,
+    rng: Noise,
+    *,
+    keep: Keep,
+    refine: int | None = None,
+    trace: bool = False,
+) -> Sample:
+    """n drafts for the n conditions c, each refined by K = ``refine`` steps (None: ``cfg.steps``)."""
+    with torch.no_grad():
+        drafts = keep(initializer(rng.normal(n, *initializer.z_shape), c), c)
+    chain = think(solver, drafts, c, cfg, rng, keep=keep, steps=refine, trace=trace)
+    with torch.no_grad():
+        energies = solver.given(c)(chain.x)
+    first = chain.energies[0] if len(chain.energies) else energies
+    return Sample(drafts, chain.x, first, energies, chain.trace, chain.energies)
