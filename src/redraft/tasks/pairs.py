@@ -1,0 +1,55 @@
+"""Picture to picture: any two pictures of the same thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from redraft.core.errors import DataError
+from redraft.core.rng import Noise
+from redraft.core.types import Pair, Spec
+from redraft.data import Folder, Raw, read_picture
+from redraft.spaces.pixels import Pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureToPicture:
+    size: int
+    channels: int
+    condition_channels: int = 3
+
+    @property
+    def spec(self) -> Spec:
+        return Spec(
+            size=self.size, channels=self.channels, condition="picture", width=self.condition_channels
+        )
+
+    @staticmethod
+    def misfit(folder: Folder) -> str | None:
+        return None if folder.condition_kind == "picture" else "its pictures come without partners"
+
+    @classmethod
+    def of(cls, folder: Folder, size: int) -> PictureToPicture:
+        return cls(
+            size=size, channels=folder.channels, condition_channels=folder.condition_channels
+        )
+
+    @property
+    def given(self) -> Pixels:
+        return Pixels(size=self.size, channels=self.condition_channels)
+
+    def pair(self, raw: Raw, rng: Noise) -> Pair:
+        if raw.condition is None:
+            raise DataError("These pictures have no partners to start from, which this model needs.")
+        target = Pixels(size=self.size, channels=self.channels).encode(raw.target)
+        return Pair(self.given.encode(raw.condition), target)
+
+    def keep(self, x: Tensor, c: Tensor | None) -> Tensor:
+        return x
+
+    def show(self, c: Tensor, n: int) -> Tensor:
+        return self.given.show(c)
+
+    def read(self, argument: str, rng: Noise) -> Tensor:
+        return self.given.encode(read_picture(argument, size=self.size)[0])
