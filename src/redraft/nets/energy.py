@@ -1,0 +1,95 @@
+"""Energies E(x, c), lower = more like the data. SiLU, no normalisation, the condition encoded once.
+
+An energy has ``encode(c) -> code`` (all that depends on c alone), ``forward(x, code) -> E [N]`` and
+``given(c) -> (x -> E)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from redraft.core.types import Spec
+from redraft.nets.blocks import halvings
+
+Code = tuple[Tensor, ...]
+
+
+class GlobalEnergy(nn.Module):
+    """One score for the whole picture, for a category or for no condition.
+
+    Strided convolutions down to 4-7 px, FiLM of the category on the second layer, and a projection
+    of the last feature on the category's vector (Miyato & Koyama 2018).
+    """
+
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__()
+        depth = halvings(spec.size)
+        self.stem = nn.Conv2d(spec.channels, width, 4, 2, 1)
+        channels = [min(width * 2**i, width * 8) for i in range(depth)]
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(channels, channels[1:], strict=False)
+        )
+        top, side = channels[-1], spec.size >> depth
+        self.mix = nn.Conv2d(top, 2 * top, 3, 2, 1)
+        self.hidden = nn.Linear(2 * top * ((side + 1) // 2) ** 2, top)
+        self.out = nn.Linear(top, 1)
+        if spec.condition == "category":
+            self.film = nn.Embedding(spec.width, 2 * channels[min(1, depth - 1)])
+            nn.init.zeros_(self.film.weight)
+            self.project = nn.Embedding(spec.width, top)
+            nn.init.normal_(self.project.weight, 0, top**-0.5)
+
+    def encode(self, c: Tensor | None) -> Code:
+        if c is None:
+            return ()
+        return (self.film(c)[:, :, None, None], self.project(c))
+
+    def forward(self, x: Tensor, code: Code) -> Tensor:
+        h = self.stem(x)
+        for i, conv in enumerate(self.down):
+            h = conv(F.silu(h))
+            if i == 0 and code:
+                scale, shift = code[0].chunk(2, 1)
+                h = torch.addcmul(shift, h, 1 + scale)
+        h = F.silu(self.mix(F.silu(h))).flatten(1)
+        h = F.silu(self.hidden(h))
+        f = self.out(h).squeeze(1)
+        if code:
+            f = f + (h * code[1]).sum(1)
+        return -f.float()
+
+    def given(self, c: Tensor | None) -> Callable[[Tensor], Tensor]:
+        return partial(self, code=self.encode(c))
+
+
+class PatchEnergy(nn.Module):
+    """The mean of overlapping patches' scores, for a picture condition seen beside the picture."""
+
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__()
+        w = width
+        self.stem = nn.Conv2d(spec.channels, w, 4, 2, 1)
+        self.stem_c = nn.Conv2d(spec.width, w, 4, 2, 1, bias=False)
+        self.down1 = nn.Conv2d(w, 2 * w, 4, 2, 1)
+        self.down2 = nn.Conv2d(2 * w, 4 * w, 4, 2, 1)
+        self.mix = nn.Conv2d(4 * w, 4 * w, 3, 1, 1)
+        self.mix_c = nn.Conv2d(spec.width, 4 * w, 8, 8, bias=False)
+        self.out = nn.Conv2d(4 * w, 1, 1)
+
+    def encode(self, c: Tensor | None) -> Code:
+        return (self.stem_c(c), self.mix_c(c))
+
+    def forward(self, x: Tensor, code: Code) -> Tensor:
+        h = F.silu(self.stem(x) + code[0])
+        h = F.silu(self.down1(h))
+        h = F.silu(self.down2(h))
+        h = h + F.silu(self.mix(h) + code[1])
+        return -self.out(h).float().mean((1, 2, 3))
+
+    def given(self, c: Tensor | None) -> Callable[[Tensor], Tensor]:
+        return partial(self, code=self.encode(c))
