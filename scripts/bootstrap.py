@@ -92,7 +92,7 @@ def system_torch() -> bool:
 def install(extras: list[str]) -> None:
     what = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
     torch = output("-c", "import importlib.metadata as m; print(m.version('torch'))")
-    links = [d for d in find_links() if Path(d).is_dir()]
+    links = [d for d in configured("find-links").split() if Path(d).is_dir()]
     wheel = any(list(Path(d).glob("torch-*.whl")) for d in links)
     pins = PINS
     if torch:
@@ -107,19 +107,21 @@ def install(extras: list[str]) -> None:
     borrowed = "include-system-site-packages = true" in (VENV / "pyvenv.cfg").read_text()
     if not os.environ.get("NO_UV") and not borrowed and have_uv():
         folders = [word for d in links for word in ("--find-links", d)]
-        backend = {} if torch or wheel else {"UV_TORCH_BACKEND": "auto"}
+        env = {} if torch or wheel else {"UV_TORCH_BACKEND": "auto"}
+        if certificates := configured("cert"):
+            env["SSL_CERT_FILE"] = certificates
         uv = ["uv", "pip", "install", "--compile-bytecode", "--python", str(PYTHON)]
-        if run(*uv, *folders, *common, **backend):
+        if run(*uv, *folders, *common, **env):
             return
         print("[setup] uv did not manage; trying pip", flush=True)
     if not run("pip", "install", *common):
         sys.exit(f"[setup] {cause()} What the installer said: {LOG}")
 
 
-def find_links() -> list[str]:
-    """The folders and pages of wheels that pip is configured to look in; uv does not read that."""
-    configured = os.environ.get("PIP_FIND_LINKS") or output("-m", "pip", "config", "get", "global.find-links")
-    return configured.split()
+def configured(name: str) -> str:
+    """A setting of pip's; uv does not read them."""
+    from_environment = os.environ.get("PIP_" + name.replace("-", "_").upper())
+    return from_environment or output("-m", "pip", "config", "get", f"global.{name}")
 
 
 def have_uv() -> bool:
