@@ -34,26 +34,29 @@ def from_dict(cls: type[T], values: Mapping[str, Any], where: str = "") -> T:
         raise UsageError(f"Settings {where or cls.__name__} are incomplete: {missing}.") from None
 
 
-def override(config: T, assignments: Iterable[str]) -> T:
-    """Apply ``dotted.key=value`` lines (values read as YAML) to a frozen dataclass."""
+def override(config: T, assignments: Iterable[str], where: str = "") -> T:
+    """Apply ``dotted.key=value`` lines (values read as YAML) to a frozen dataclass.
+
+    ``where`` is the prefix that the user typed before the keys, for the error texts.
+    """
     values = to_dict(config)
     for line in assignments:
         key, equals, text = line.partition("=")
         if not equals or not key:
             raise UsageError(f"--set takes key=value, for example train.batch=16, not {line!r}.")
-        _put(values, key.strip(), yaml.safe_load(text), config)
-    return from_dict(type(config), values)
+        _put(values, key.strip(), yaml.safe_load(text), config, where)
+    return from_dict(type(config), values, where)
 
 
-def _put(values: dict[str, Any], key: str, value: Any, config: Any) -> None:
+def _put(values: dict[str, Any], key: str, value: Any, config: Any, where: str) -> None:
     *path, last = key.split(".")
     here = values
-    for depth, part in enumerate(path):
+    for part in path:
         if not isinstance(here.get(part), dict):
-            raise unknown("setting", ".".join([*path[: depth + 1], last]), _keys(config))
+            raise unknown("setting", where + key, _keys(config, where))
         here = here[part]
     if last not in here:
-        raise unknown("setting", key, _keys(config))
+        raise unknown("setting", where + key, _keys(config, where))
     here[last] = value
 
 
