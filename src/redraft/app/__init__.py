@@ -1,0 +1,1 @@
+"""The use cases. The command line holds no logic: it calls these."""
