@@ -1,0 +1,73 @@
+"""Tell how a picture was made, make it again and compare."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from redraft.app.generate import same_pixels
+from redraft.app.model import Model
+from redraft.app.show import say
+from redraft.core import images
+from redraft.core.errors import DataError, UsageError
+from redraft.core.rng import PictureNoise
+
+
+def explain(
+    picture: str, *, model: str | None = None, condition: str | None = None, out: str | None = None
+) -> bool:
+    """Print the story in a PNG and replay it; True when the pixels are the same."""
+    info = read_story(picture)
+    for key, value in info.items():
+        say(f"{key:>18}  {value}")
+    place = model or info["model"]
+    if not Path(place).exists():
+        raise UsageError(f"The model {place} is not there any more; say where it is with --model.")
+    maker = Model.from_pretrained(place, "cpu")
+    if maker.hash != info["model_hash"]:
+        raise UsageError(f"{place} holds another model than the one that made {picture}; use --model.")
+    c = maker.read(_condition(info, condition), int(info["seed"]))
+    batch, variant = int(info["batch"]), int(info["variant"])
+    rows = None if c is None else c.expand(batch, *c.shape[1:])
+    noise = PictureNoise(int(info["seed"]), [variant] * batch)
+    made = maker.method.generate(rows, batch, noise, refine=int(info["steps"])).images[0].clamp(-1, 1)
+    there = images.read(picture)
+    again = images.to_array(made, bits=16 if there.dtype.itemsize == 2 else 8)
+    if out is not None:
+        if Path(out).exists():
+            raise UsageError(f"{out} exists already; give another --out.")
+        images.write(made, Path(out), {f"redraft:{k}": v for k, v in info.items()})
+    if there.shape != again.shape:
+        say(f"The replay has another shape, {again.shape} instead of {there.shape}: the file was edited.")
+        return False
+    count, most = same_pixels(torch.from_numpy(there.astype("int32")), torch.from_numpy(again.astype("int32")))
+    if count:
+        say(f"The replay differs in {count} pixels, by at most {most} levels: another machine, or an edited file.")
+        return False
+    say("The replay has the same pixels.")
+    return True
+
+
+def read_story(picture: str) -> dict[str, str]:
+    """The metadata that ``generate`` wrote; DataError where there are none."""
+    if not Path(picture).is_file():
+        raise UsageError(f"There is no file {picture}.")
+    told = images.read_info(Path(picture))
+    info = {k.removeprefix("redraft:"): v for k, v in told.items() if k.startswith("redraft:")}
+    needed = {"model", "model_hash", "seed", "variant", "batch", "steps"}
+    if not needed <= set(info):
+        raise DataError(f"{picture} does not say how it was made: it is not a PNG as Redraft writes it.")
+    return info
+
+
+def _condition(info: dict[str, str], given: str | None) -> str | None:
+    word = given or info.get("condition")
+    if word is None or "condition_sha256" not in info:
+        return word
+    if not Path(word).is_file():
+        raise UsageError(f"The condition {word} is not there any more; say where it is with --condition.")
+    if hashlib.sha256(Path(word).read_bytes()).hexdigest() != info["condition_sha256"]:
+        raise UsageError(f"{word} has changed since the picture was made; give the old one with --condition.")
+    return word

@@ -1,0 +1,41 @@
+"""``redraft generate MODEL [CONDITION ...] --out DIR``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def generate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a model folder.")],
+    out: Annotated[str, typer.Option(help="A new folder for the pictures.")],
+    conditions: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CONDITION ...]", help="Words, pictures, or folders of pictures."),
+    ] = None,
+    variants: Annotated[int, typer.Option(help="Different pictures for each condition.")] = 1,
+    refine: Annotated[
+        int | None, typer.Option(help="Solver steps; 0 = the draft alone, default as in training.")
+    ] = None,
+    best_of: Annotated[int | None, typer.Option(help="Make so many, keep the best by score.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    trace: Annotated[bool, typer.Option("--trace", help="Also what the solver did: film, map, curve.")] = False,
+    bits: Annotated[int, typer.Option(help="8 or 16 bits a channel.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Make pictures; each PNG carries its model, seed, steps and score."""
+    from redraft.app.generate import generate as make
+
+    make(
+        model,
+        conditions or [],
+        out=out,
+        variants=variants,
+        refine=refine,
+        best_of=best_of,
+        seed=seed,
+        trace=trace,
+        bits=bits,
+        device=device,
+    )
