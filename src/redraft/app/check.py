@@ -1,0 +1,66 @@
+"""What data there are, whether a folder is fit to train on, and what can be done with it."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+from redraft import data
+from redraft.core.errors import DataError, UsageError
+from redraft.data import Folder
+
+
+def open_folder(place: str, direction: str | None = None, seed: int = 0) -> Folder:
+    """A folder of the user's, or an embedded set by its name (a folder of that name comes first)."""
+    if Path(place).exists():
+        return data.recognise(place, direction=direction, seed=seed)
+    if place in data.embedded_names():
+        return data.embedded(place)
+    names = ", ".join(data.embedded_names())
+    raise DataError(f"There is no folder {place}, and no embedded set of that name (known: {names}).")
+
+
+def check_lines(place: str, direction: str | None) -> tuple[list[str], bool]:
+    """The report on a folder as lines, and whether training would go wrong."""
+    folder = open_folder(place, direction)
+    report = data.check(folder)
+    return report.lines(), report.fatal
+
+
+def catalogue_lines() -> list[str]:
+    """The data that come with the package, and others with their terms."""
+    lines = []
+    for entry in data.catalogue():
+        lines.append(f"{entry.name:<22} {entry.what}")
+        lines += textwrap.wrap(f"from {entry.where}; terms: {entry.terms}", 100, initial_indent=" " * 23, subsequent_indent=" " * 23)
+    return lines
+
+
+def matrix_lines() -> list[str]:
+    """method x task, with the reason for each empty cell below."""
+    from redraft.recipes.matrix import matrix
+
+    cells = matrix()
+    tasks = list(next(iter(cells.values())))
+    lines = [" " * 12 + "".join(f"{task:>10}" for task in tasks)]
+    notes: dict[str, None] = {}
+    for method, row in cells.items():
+        lines.append(f"{method:<12}" + "".join(f"{'yes' if row[t] is None else '-':>10}" for t in tasks))
+        notes |= dict.fromkeys(f"{method} -: {reason}." for reason in row.values() if reason)
+    return [*lines, "", *notes]
+
+
+def suited(folder: Folder, task: str | None) -> str:
+    """The task to train: the wanted one if the folder suits it, else what the folder is for."""
+    from redraft.core.errors import unknown
+    from redraft.tasks import TASKS
+
+    if task is None:
+        kinds = {"labels": "labels", "picture": "edges" if folder.condition_channels == 1 else "pairs"}
+        return kinds.get(folder.condition_kind) or ("category" if len(folder.categories) > 1 else "none")
+    if task not in TASKS:
+        raise unknown("task", task, TASKS)
+    reason = TASKS[task].misfit(folder)
+    if reason:
+        raise UsageError(f"The folder {folder.root} does not suit --task {task}: {reason}.")
+    return task
