@@ -66,12 +66,12 @@ class CCoopNets(nn.Module):
         x_slow = chain.x
 
         x_model, c_model = self._persist(x_slow, c, rng)
-        e_data, e_model, e_wrong = self._energies(x, c, x_model, c_model, rng)
-        loss_solver = (  # learn from the data
-            losses.likelihood(e_data, e_model)
-            + cfg.wrong_conditions * losses.mismatch(e_data, e_wrong)
-            + cfg.energy_magnitude * losses.magnitude(e_data, e_model, e_wrong)
-        )
+        e_data, e_model, *e_wrong = self._energies(x, c, x_model, c_model, rng)
+        loss_solver = losses.likelihood(e_data, e_model)  # learn from the data
+        loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model, *e_wrong)
+        for e in e_wrong:
+            loss_solver = loss_solver + cfg.wrong_conditions * losses.mismatch(e_data, e)
+
         if cfg.latent.steps:  # let z explain what the solver did
             z = infer_latent(lambda z: self.initializer(z, c), z, x_slow, cfg.latent, cfg.sigma, rng)
             x_fast = self.keep(self.initializer(z, c), c)
@@ -87,9 +87,9 @@ class CCoopNets(nn.Module):
             "energy_data": e_data.mean(),
             "energy_draft": chain.energies[:1].mean(),
             "energy_refined": e_model.mean(),
-            "energy_wrong": e_wrong.mean(),
             "move": chain.move,
             "drift": chain.drift,
+            **{"energy_wrong": e.mean() for e in e_wrong},
         }
 
     def _persist(self, x: Tensor, c: Tensor, rng: Noise) -> tuple[Tensor, Tensor]:
@@ -103,16 +103,22 @@ class CCoopNets(nn.Module):
 
     def _energies(
         self, x: Tensor, c: Tensor, x_model: Tensor, c_model: Tensor, rng: Noise
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """E(x, c), E(x̃, c̃) and E(x, wrong c), scored in one pass; wrong c = the batch's, rolled by one."""
+    ) -> tuple[Tensor, ...]:
+        """E(x, c), E(x̃, c̃) and, if asked for, E(x, wrong c), scored in one pass.
+
+        The wrong conditions are the batch's own, rolled by one.
+        """
         x = x + self.cfg.data_noise * rng.normal(*x.shape)
         if self.cfg.diff_augment:
             x, c = diff_augment(x, c, rng)
             x_model, c_model = diff_augment(x_model, c_model, rng)
-        right, model = self.solver.encode(c), self.solver.encode(c_model)
-        code = tuple(torch.cat([k, m, k.roll(1, 0)]) for k, m in zip(right, model, strict=True))
-        e_data, e_model, e_wrong = self.solver(torch.cat([x, x_model, x]), code).chunk(3)
-        return e_data, e_model, e_wrong
+        right = self.solver.encode(c)
+        pictures, codes = [x, x_model], [right, self.solver.encode(c_model)]
+        if self.cfg.wrong_conditions:
+            pictures.append(x)
+            codes.append(tuple(k.roll(1, 0) for k in right))
+        code = tuple(torch.cat(k) for k in zip(*codes, strict=True))
+        return self.solver(torch.cat(pictures), code).chunk(len(pictures))
 
     def generate(
         self, c: Tensor, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
