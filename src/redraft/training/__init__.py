@@ -1,0 +1,7 @@
+"""The only loop: update, schedule, checkpoint, journal, watchdog."""
+
+from redraft.training.device import pick_device
+from redraft.training.settings import Train
+from redraft.training.trainer import Outcome, Progress, train
+
+__all__ = ["Outcome", "Progress", "Train", "pick_device", "train"]

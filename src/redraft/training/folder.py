@@ -1,0 +1,81 @@
+"""The folder of a run: what was asked, where it ran, and whether it may be gone on with.
+
+run.yaml, environment.json, metrics.csv, events.log, samples/step_*.png, checkpoints/.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from redraft.core.errors import CheckpointError, UsageError
+from redraft.training import checkpoint
+
+FREE = ("train.steps", "train.minutes", "train.keep", "train.sample_every")  # a resumed run may change these
+
+
+def refuse_another(out: Path) -> None:
+    """A new run must not go into the folder of one that has learnt something."""
+    steps = [s.step for s in checkpoint.saved(out / "checkpoints")]
+    if steps:
+        raise UsageError(
+            f"{out} already holds a run (step {max(steps)}): go on with --resume, or choose another folder."
+        )
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; a run needs a folder.")
+    if (out / "metrics.csv").exists() or ((out / "checkpoints").exists() and not (out / "run.yaml").exists()):
+        raise UsageError(f"{out} holds other files of a run; choose another folder.")
+
+
+def describe(out: Path, config: dict[str, Any], device: torch.device, precision: str) -> None:
+    """Write run.yaml and environment.json."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise UsageError(f"The folder {out} cannot be made: {failure.strerror}.") from None
+    checkpoint.write_text(out / "run.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    where = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+    checkpoint.write_text(out / "environment.json", json.dumps(where, indent=2) + "\n")
+
+
+def resumable(out: Path) -> bool:
+    """Whether there is a checkpoint to go on from; False when the run stopped before its first one."""
+    if checkpoint.saved(out / "checkpoints"):
+        return True
+    if (out / "run.yaml").exists():
+        return False
+    raise CheckpointError(f"There is no run to go on with in {out}: start it without --resume.")
+
+
+def refuse_other_settings(saved: dict[str, Any], config: dict[str, Any], out: Path) -> None:
+    """A resumed run must be the run that was begun; names the first setting that is not."""
+    before, now = _flat(saved), _flat(json.loads(json.dumps(config)))
+    for key in sorted(before.keys() | now.keys()):
+        if key not in FREE and before.get(key) != now.get(key):
+            raise CheckpointError(
+                f"The run in {out} was begun with {key} = {before.get(key)!r}, not {now.get(key)!r}: "
+                "set it back, or start a new run in another folder."
+            )
+
+
+def _flat(config: Any, where: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict):
+        return {where: config}
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{where}.{key}" if where else str(key))
+    return flat

@@ -1,0 +1,85 @@
+"""What is written down of a run: one line a step in metrics.csv, one line an event in events.log."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from redraft.training.checkpoint import disk_full, write_text
+
+TIMING = ("seconds", "wait")  # the columns that two runs of the same settings need not share
+
+
+class Journal:
+    """Appends to the files of a run; TensorBoard events too where that package is installed.
+
+    The first column of metrics.csv is the number of the step from 1: the checkpoint of step t comes
+    after line t. A value that a step lacks is an empty cell.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.path = out, out / "metrics.csv"
+        self.columns: list[str] = []
+        self.smooth: dict[str, float] = {}  # exponential means of the last ~20 steps, for the progress
+        self._board = _tensorboard(out)
+
+    def cut(self, step: int) -> None:
+        """Drop the lines after ``step``, so that a resumed run writes them again."""
+        if not self.path.exists():
+            return
+        head, *rows = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
+        self.columns = head.strip().split(",") if head.endswith("\n") else []
+        kept = [r for r in rows if r.endswith("\n") and int(r.split(",", 1)[0]) <= step]
+        write_text(self.path, "".join([head, *kept]) if self.columns else "")
+
+    def rows(self, rows: list[Mapping[str, float]]) -> None:
+        """Append one line a step; each row holds ``step``."""
+        if not rows:
+            return
+        text = io.StringIO()
+        if not self.columns:
+            self.columns = list(rows[0])
+            csv.writer(text, lineterminator="\n").writerow(self.columns)
+        for row in rows:
+            csv.writer(text, lineterminator="\n").writerow([_cell(row.get(c)) for c in self.columns])
+            self._remember(row)
+        with disk_full(self.out), self.path.open("a", encoding="utf-8") as file:
+            file.write(text.getvalue())
+
+    def event(self, step: int, sentence: str) -> None:
+        """A line in events.log, which is never cut: it tells all that happened, also what was undone."""
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S")
+        with disk_full(self.out), (self.out / "events.log").open("a", encoding="utf-8") as file:
+            file.write(f"{stamp}  step {step}  {sentence}\n")
+        if self._board:
+            self._board.add_text("events", sentence, step)
+
+    def close(self) -> None:
+        if self._board:
+            self._board.close()
+
+    def _remember(self, row: Mapping[str, float]) -> None:
+        for key, value in row.items():
+            if value is not None and math.isfinite(value):
+                self.smooth[key] = 0.95 * self.smooth.get(key, value) + 0.05 * value
+                if self._board and key != "step":
+                    self._board.add_scalar(key, value, int(row["step"]))
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.9g}"
+
+
+def _tensorboard(out: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(out / "tensorboard"))

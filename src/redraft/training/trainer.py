@@ -1,0 +1,437 @@
+"""The only training loop."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from redraft.core.errors import CheckpointError, Interrupted, UsageError
+from redraft.core.rng import BatchNoise, PictureNoise, stream
+from redraft.core.types import Pair
+from redraft.training import checkpoint, folder, processes
+from redraft.training.ahead import Ahead
+from redraft.training.compiling import Compiled
+from redraft.training.device import autocast, pick_precision
+from redraft.training.journal import Journal
+from redraft.training.schedule import Length, factor, shows_pictures
+from redraft.training.settings import Train
+from redraft.training.stops import Stop, stops
+from redraft.training.update import NonFinite, Update
+from redraft.training.watchdog import Drafts, Fault, Watchdog
+
+LOOK = 10  # on a GPU the host fetches the values of the steps this often
+Row = dict[str, float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What ``report`` is called with: after a look at the steps, or when something happened (``event``)."""
+
+    step: int  # steps done
+    total: int | None  # of how many; None while a run by the clock has not fixed it
+    done: float  # share of the run, in [0, 1]
+    seconds: float  # of training, earlier sittings included
+    eta: float | None  # seconds still to go
+    values: dict[str, float]  # means of the last ~20 steps, by their names in metrics.csv
+    event: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    steps: int
+    seconds: float
+    waiting: float  # share of the time of the steps in which they waited for their batch
+    events: tuple[str, ...]  # what the watchdog saw and did in this sitting
+
+
+def train(
+    method: nn.Module,  # and a methods.Method
+    batch_at: Callable[[int], Pair],
+    cfg: Train,
+    out: Path,
+    *,
+    seed: int = 0,
+    resume: bool = False,
+    config: dict[str, Any] | None = None,
+    draw: Callable[[nn.Module], Tensor] | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> Outcome:
+    """Train ``method`` in place; afterwards its networks hold their moving averages, in eval mode.
+
+    ``batch_at(t)`` is this process's share of the batch of step t (from 0), on the device of the
+    networks; it must be a pure function of t, and is called one step ahead in another thread. Step t's
+    noise is a function of (seed, t) alone, so a run that was killed and resumed ends bit for bit like
+    one that was not (on one device; with the weights that the method had at the start).
+
+    ``config`` is the resolved run, for run.yaml and for refusing to resume another run. ``draw`` makes
+    the picture [3, H, W] in [-1, 1] that samples/ collects.
+
+    Raises UsageError (settings, folder in use), CheckpointError (nothing to resume, another run),
+    OutOfSpace, DataError (batches with NaN), Diverged, Interrupted (all is saved).
+    """
+    device = next(method.parameters()).device
+    with processes.processes(device), stops() as stop:
+        run = _Run(method, batch_at, cfg, Path(out), seed, config or {}, draw, report, stop)
+        try:
+            run.begin(resume)
+            return run.go()
+        finally:
+            run.close()
+
+
+class _Run:
+    """The state of a run and the verbs that change it."""
+
+    def __init__(
+        self,
+        method: nn.Module,
+        batch_at: Callable[[int], Pair],
+        cfg: Train,
+        out: Path,
+        seed: int,
+        config: dict[str, Any],
+        draw: Callable[[nn.Module], Tensor] | None,
+        report: Callable[[Progress], None],
+        stop: Stop,
+    ) -> None:
+        self.method, self.batch_at, self.cfg, self.out = method, batch_at, cfg, out
+        self.seed, self.config, self.draw, self.report, self.stop = seed, config, draw, report, stop
+        self.networks: dict[str, nn.Module] = method.networks  # type: ignore[assignment]
+        self.device = next(method.parameters()).device
+        self.first = processes.rank() == 0  # the process that writes
+        self.length = Length.of(cfg)
+        self.dtype = pick_precision(cfg.precision, self.device)
+        self.update = Update(self.networks, cfg, self.dtype)
+        clip = getattr(getattr(getattr(method, "cfg", None), "langevin", None), "drift_clip", None)
+        self.watchdog = Watchdog(list(self.networks), cfg.energy_limit, clip)
+        self.compiled = Compiled(self.networks if cfg.compile else {})
+        self.ahead = Ahead(batch_at, self.device)
+        self.look_every = LOOK if self.device.type == "cuda" else 1
+        self.folder = out / "checkpoints"
+        self.journal: Journal | None = None
+        self.step, self.seconds = 0, 0.0
+        self.waited, self.begun = 0.0, time.perf_counter()
+        self.pending: list[tuple[dict[str, Tensor], Row]] = []  # steps that the host has not looked at
+        self.stopping = False
+        self.events: list[str] = []
+
+    # --- beginning and ending
+
+    def begin(self, resume: bool) -> None:
+        if not self.config:
+            self.config = {"seed": self.seed}
+        going_on = resume and folder.resumable(self.out)
+        if not going_on:
+            folder.refuse_another(self.out)
+        processes.barrier()  # all have looked before one writes
+        state = self._saved() if going_on else None
+        if state is None:
+            processes.share(self.method.state_dict().values())
+        else:
+            folder.refuse_other_settings(json.loads(state["config"]), self.config, self.out)
+            self._restore(state)
+            if self.length.total is not None and self.step > self.length.total:
+                raise UsageError(
+                    f"The run in {self.out} is already at step {self.step}; train.steps={self.length.total} is behind it."
+                )
+        if self.first:
+            folder.describe(self.out, self.config, self.device, str(self.dtype).removeprefix("torch."))
+            self.journal = Journal(self.out)
+            self.journal.cut(self.step)
+        if state is None:
+            self._save()  # a disk that cannot hold a checkpoint is told now, not later
+            if resume:
+                self._tell("The run had stopped before its first checkpoint; it begins anew.")
+        else:
+            self._tell(f"Goes on at step {self.step}.")
+        self.begun = time.perf_counter() - self.seconds
+
+    def go(self) -> Outcome:
+        while not self.length.over(self.step, self.seconds):
+            if self.stopping:
+                self._stop()
+            self._advance()
+        if self.length.total is None or self.step < self.length.total:
+            self._tell(
+                f"The time is over at step {self.step} of {self.length.total}: ended before its last steps."
+            )
+        self.update.settle()
+        share = self.waited / max(self.seconds, 1e-9)
+        return Outcome(steps=self.step, seconds=self.seconds, waiting=share, events=tuple(self.events))
+
+    def close(self) -> None:
+        self.ahead.close()
+        self.compiled.undo()
+        if self.journal:
+            self.journal.close()
+
+    def _stop(self) -> None:
+        if not self._is_saved():
+            self._save()
+        of = f" of {self.length.total}" if self.length.total else ""
+        raise Interrupted(
+            f"Stopped at step {self.step}{of}; all is saved in {self.out}. Go on with the same line and --resume."
+        )
+
+    # --- a step
+
+    def _advance(self) -> None:
+        t = self.step
+        try:
+            self._step(t)
+        except NonFinite as problem:
+            self.update.forget()
+            self._go_back(Fault(str(problem), problem.network))
+            return
+        except Exception as failure:
+            if not self.compiled.is_to_blame(failure):
+                raise
+            self.update.forget()
+            self._tell(f"torch.compile failed here ({type(failure).__name__}); going on without it.")
+            self.compiled.undo()
+            self._rewind(self._newest(None))
+            return
+        self.step += 1
+        self._after()
+
+    def _step(self, t: int) -> None:
+        batch = self.ahead.get(t)
+        self.waited += self.ahead.waited
+        row: Row = {"step": t + 1, "seconds": time.perf_counter() - self.begun, "wait": self.ahead.waited}
+        if t in self.watchdog.left_out or (self.update.waits and not self._finite(batch)):
+            if t not in self.watchdog.left_out:
+                self._tell(self.watchdog.leave_out(t))
+            return
+        share = factor(t, self.length.total, self.cfg.warmup, self.cfg.decay)
+        self.update.set_rates(share, self.watchdog.scale)
+        values = self._learn(batch, t)
+        values |= {f"gradient_{n}": norm for n, norm in self.update.norms.items()}
+        for n in self.networks:
+            row[f"lr_{n}"] = self.update.optimizers[n].param_groups[0]["lr"]
+        self.pending.append((values, row))
+
+    def _learn(self, batch: Pair, t: int) -> dict[str, Tensor]:
+        """The method's step on each part of the batch; its values, averaged over the parts."""
+        parts = self.cfg.accumulate
+        if len(batch.target) % parts:
+            raise UsageError(
+                f"A batch of {len(batch.target)} pictures cannot be split into train.accumulate={parts} equal parts."
+            )
+        total: dict[str, Tensor] = {}
+        for part in range(parts):
+            self.update.part(part, parts)
+            # Micro-batches share the batch's noise as processes do: picture i has number
+            # rank + world * i in the whole batch, and i = part + parts * (place in the part).
+            row, rows = processes.rank() + processes.world() * part, processes.world() * parts
+            noise = BatchNoise(stream(self.seed, "step", t, device=self.device), row, rows)
+            mine = Pair(*(None if v is None else v[part::parts] for v in batch))  # type: ignore[arg-type]
+            with autocast(self.device, self.dtype):
+                values = self.method.step(mine, self.update, noise)  # type: ignore[operator]
+            for key, value in values.items():
+                total[key] = total.get(key, 0) + value.detach().float() / parts
+        return total
+
+    def _after(self) -> None:
+        """What is due when ``self.step`` steps are done: looking, saving, drawing."""
+        t = self.step
+        total = self.length.total
+        saves = t % self.cfg.checkpoint_every == 0 or t == total
+        draws = shows_pictures(t, self.cfg.sample_every) or t == total
+        checks = shows_pictures(t, 200)
+        if not (saves or draws or checks or t % self.look_every == 0):
+            return
+        fault = self._check_drafts() if checks else None
+        if not self._look():
+            return
+        if fault:
+            self._go_back(fault)
+            return
+        fixed = self.length.fix(t, self.seconds)
+        if saves or fixed or self.length.over(t, self.seconds):
+            self._save()
+        if draws:
+            self._draw()
+        self._report()
+
+    def _look(self) -> bool:
+        """Fetch the values of the pending steps and let the watchdog read them; False if it went back."""
+        rows, self.pending = self._fetch(), []
+        self.seconds, asked = processes.largest(
+            [time.perf_counter() - self.begun, float(self.stop.asked)], self.device
+        )
+        self.stopping = bool(asked)
+        for i, row in enumerate(rows):
+            fault = self.watchdog.read({k: v for k, v in row.items() if k not in ("step", "seconds", "wait")})
+            if fault:
+                self._write(rows[:i])
+                self.step = int(row["step"] or 0) - 1
+                self._go_back(fault)
+                return False
+            for note in self.watchdog.notes(row):
+                self._tell(note)
+        self._write(rows)
+        return True
+
+    def _fetch(self) -> list[Row]:
+        """Rows of the pending steps, with one transfer; values are means over the processes."""
+        tensors = [v.detach().float() for values, _ in self.pending for v in values.values()]
+        if not tensors:
+            return [row for _, row in self.pending]
+        flat = torch.stack([t.to(self.device) for t in tensors])
+        processes.average([flat])
+        numbers = iter(flat.tolist())
+        rows = []
+        for values, row in self.pending:
+            rows.append(
+                row | {key: next(numbers) for key in values} | {"drafts_spread": row.get("drafts_spread")}
+            )
+        if self.dtype == torch.float16:  # an overflow is the scaler's business: it has left out the update
+            for row in rows:
+                row |= {
+                    k: None for k, v in row.items() if k.startswith("gradient_") and not math.isfinite(v or 0)
+                }
+        return rows
+
+    def _check_drafts(self) -> Fault | None:
+        """Look at how eight drafts vary with z."""
+        condition, target = self.batch_at(0)
+        c = None if condition is None else condition[:4].repeat(2, *[1] * (condition.ndim - 1))
+        n = 8 if c is None else len(c)
+        with self.update.looking(averaged=False), autocast(self.device, self.dtype):
+            sample = self.method.generate(c, n, PictureNoise(self.seed, range(n), self.device))  # type: ignore[operator]
+        drafts = Drafts.of(sample.drafts.float(), sample.images.float(), target)
+        values = torch.tensor(drafts, device=self.device)
+        processes.average([values])
+        drafts = Drafts(*values.tolist())
+        fault, notes = self.watchdog.look(drafts, self.step)
+        if self.pending:
+            self.pending[-1][1]["drafts_spread"] = drafts.spread
+        for note in notes:
+            self._tell(note)
+        return fault
+
+    # --- going back
+
+    def _go_back(self, fault: Fault) -> None:
+        """Undo what was learnt since a sound checkpoint, with what the watchdog lowers."""
+        self.pending = []
+        at = self.step
+        if not self.update.waits and not self._finite(self.batch_at(at)):
+            sentence = self.watchdog.leave_out(at)
+            state = self._newest(None)
+        else:
+            state = self._newest(self.watchdog.last_try)
+            sentence = self.watchdog.act(fault, at + 1, state["step"])
+        self._rewind(state)
+        self._save()
+        if self.first:
+            checkpoint.give_up(self.folder, self.step)
+            checkpoint.prune(self.folder, self.cfg.keep)
+        processes.barrier()
+        self._tell(sentence)
+
+    def _rewind(self, state: dict[str, Any]) -> None:
+        told, seconds = self.watchdog.told, self.seconds
+        self._restore(state, acts=False)
+        self.watchdog.told, self.seconds = told, seconds
+        if self.journal:
+            self.journal.cut(self.step)
+
+    # --- saving
+
+    def _newest(self, failed: int | None) -> dict[str, Any]:
+        """The newest checkpoint; where going back to step ``failed`` did not help, the one before it."""
+        state = self._saved()
+        if state is not None and state["step"] == failed and (before := self._saved(failed)) is not None:
+            state = before
+        if state is None:
+            raise CheckpointError(f"The checkpoints in {self.folder} have gone; start the run anew.")
+        return state
+
+    def _saved(self, before: int | None = None) -> dict[str, Any] | None:
+        state = checkpoint.newest(self.folder, self.device, self._tell, before) if self.first else None
+        return processes.hand_round(state)
+
+    def _is_saved(self) -> bool:
+        files = checkpoint.saved(self.folder)
+        return bool(files) and files[0].step == self.step
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "total": self.length.total,
+            "seconds": self.seconds,
+            "seed": self.seed,
+            "config": json.dumps(self.config),
+            "method": self.method.state_dict(),
+            "update": self.update.state(),
+            "watchdog": self.watchdog.state(),
+        }
+        if self.first:
+            checkpoint.write(self.folder, state, self.step)
+            checkpoint.prune(self.folder, self.cfg.keep)
+        processes.barrier()
+
+    def _restore(self, state: dict[str, Any], *, acts: bool = True) -> None:
+        self.method.load_state_dict(state["method"])
+        self.update.load(state["update"])
+        self.watchdog.load(state["watchdog"], acts=acts)
+        self.step, self.seconds = state["step"], state["seconds"]
+        if self.cfg.steps is None:
+            self.length.total = state["total"]
+
+    # --- telling
+
+    def _write(self, rows: list[Row]) -> None:
+        if self.journal:
+            self.journal.rows(rows)
+
+    def _draw(self) -> None:
+        if self.draw is None:
+            return
+        with self.update.looking():
+            picture = self.draw(self.method)
+        if self.first:
+            from redraft.core.images import write
+
+            (self.out / "samples").mkdir(exist_ok=True)
+            with checkpoint.disk_full(self.out):
+                write(picture, self.out / "samples" / f"step_{self.step:08d}.png", {"step": str(self.step)})
+
+    def _tell(self, sentence: str) -> None:
+        self.events.append(sentence)
+        if self.first:
+            if self.journal:
+                self.journal.event(self.step, sentence)
+            self._report(sentence)
+
+    def _report(self, event: str | None = None) -> None:
+        if not self.first:
+            return
+        done = self.length.done(self.step, self.seconds)
+        eta = self.seconds * (1 - done) / done if done > 0 else None
+        values = dict(self.journal.smooth) if self.journal else {}
+        self.report(
+            Progress(
+                step=self.step,
+                total=self.length.total,
+                done=done,
+                seconds=self.seconds,
+                eta=eta,
+                values=values,
+                event=event,
+            )
+        )
+
+    def _finite(self, batch: Pair) -> bool:
+        """Whether all processes' shares of a batch hold finite numbers only."""
+        bad = any(v is not None and v.is_floating_point() and not bool(v.isfinite().all()) for v in batch)
+        return not processes.largest([float(bad)], self.device)[0]

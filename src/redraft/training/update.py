@@ -1,0 +1,173 @@
+"""The trainer's verb: descend this loss in this network, and in no other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from redraft.core.errors import UsageError
+from redraft.training import processes
+from redraft.training.settings import Train
+
+
+class NonFinite(ArithmeticError):
+    """A loss or a gradient is not a number. The optimizer has not moved; the watchdog decides."""
+
+    def __init__(self, network: str, what: str) -> None:
+        self.network, self.what = network, what
+        super().__init__(f"the {what} of {network} is not a finite number")
+
+
+class Update:
+    """``update(net, loss)``: backward into ``net`` alone, average, clip, Adam, moving average.
+
+    Losses are means over pictures, so that the mean of the gradients of the parts of a batch, over
+    micro-batches and over processes, is the gradient of the whole.
+
+    On a CPU a non-finite loss or gradient raises ``NonFinite``. On a GPU that would make the host wait
+    for the device twice a step; there the fused optimizer leaves out such an update by itself, and the
+    trainer sees it in ``norms`` when it next looks.
+    """
+
+    def __init__(
+        self, networks: dict[str, nn.Module], cfg: Train, dtype: torch.dtype = torch.float32
+    ) -> None:
+        cfg.fit(networks)
+        self.networks, self.cfg = networks, cfg
+        self.names = {id(net): name for name, net in networks.items()}
+        self.params = {n: [p for p in net.parameters() if p.requires_grad] for n, net in networks.items()}
+        self.device = next(p for ps in self.params.values() for p in ps).device
+        self.waits = self.device.type != "cuda"  # looks at every loss and gradient on the host
+        fused = self.device.type in ("cpu", "cuda")
+        self.optimizers = {
+            n: torch.optim.Adam(ps, lr=cfg.lr[n], betas=cfg.betas.get(n, (0.9, 0.999)), fused=fused)
+            for n, ps in self.params.items()
+        }
+        scaled = dtype == torch.float16
+        self.scalers = {n: torch.amp.GradScaler(self.device.type, enabled=scaled) for n in networks}
+        self.averages = {
+            n: {k: v.detach().clone() for k, v in networks[n].state_dict().items()}
+            for n in networks
+            if cfg.ema.get(n)
+        }
+        self.counts = dict.fromkeys(networks, 0)
+        self.norms: dict[str, Tensor] = {}  # of the last gradients, before clipping
+        self._part, self._parts = 0, 1
+        self._seen: set[str] = set()
+
+    def set_rates(self, share: float, scale: dict[str, float]) -> None:
+        """Learning rates of the coming step: setting x share x scale of the network (default 1)."""
+        for name, optimizer in self.optimizers.items():
+            for group in optimizer.param_groups:
+                group["lr"] = self.cfg.lr[name] * share * scale.get(name, 1.0)
+
+    def part(self, index: int, of: int) -> None:
+        """What comes is micro-batch ``index`` of ``of``; the optimizers move after the last."""
+        self._part, self._parts = index, of
+        self._seen.clear()
+
+    def __call__(self, net: nn.Module, loss: Tensor) -> None:
+        name = self.names[id(net)]
+        if self._parts > 1 and name in self._seen:
+            raise UsageError(
+                f"This method updates {name} twice in a step, so a batch cannot be split: "
+                "set train.accumulate=1."
+            )
+        self._seen.add(name)
+        with torch.autocast(self.device.type, enabled=False):
+            scaled = self.scalers[name].scale(loss / self._parts)
+            scaled.backward(inputs=self.params[name])
+            if self._part == self._parts - 1:
+                self._move(name, loss.detach())
+        torch.clear_autocast_cache()  # it holds half-precision copies of the weights as they were
+
+    @torch.no_grad()
+    def _move(self, name: str, loss: Tensor) -> None:
+        optimizer, scaler, params = self.optimizers[name], self.scalers[name], self.params[name]
+        grads = [p.grad for p in params if p.grad is not None]
+        loss = loss.float().clone()
+        processes.average([*grads, loss])
+        if scaler.is_enabled():
+            scaler.unscale_(optimizer)
+        norm = self.norms[name] = torch.nn.utils.get_total_norm(grads)
+        if self.waits and not scaler.is_enabled():
+            for what, value in (("loss", loss), ("gradient", norm)):
+                if not torch.isfinite(value):
+                    raise NonFinite(name, what)
+        if self.cfg.clip.get(name):
+            torch.nn.utils.clip_grads_with_norm_(params, self.cfg.clip[name], norm)
+        if scaler.is_enabled():
+            scaler.step(optimizer)
+            scaler.update()
+        else:
+            if not self.waits:  # as GradScaler does: the fused step is left out when this is 1
+                optimizer.found_inf = (~(norm.isfinite() & loss.isfinite())).float()
+            optimizer.step()
+        optimizer.zero_grad()
+        self._average(name)
+
+    def _average(self, name: str) -> None:
+        """Moving average with a warm start: decay min(ema, t/(t+10)); buffers are copied."""
+        t = self.counts[name]
+        self.counts[name] += 1
+        if name not in self.averages:
+            return
+        decay = min(self.cfg.ema[name], t / (t + 10))
+        learnt = {k for k, _ in self.networks[name].named_parameters(remove_duplicate=False)}
+        state, average = self.networks[name].state_dict(), self.averages[name]
+        keys = [k for k in state if k in learnt]
+        torch._foreach_lerp_([average[k] for k in keys], [state[k] for k in keys], 1 - decay)
+        for k in state.keys() - learnt:
+            average[k].copy_(state[k])
+
+    def forget(self) -> None:
+        """Drop gradients of a step that was given up."""
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad()
+
+    @contextmanager
+    def looking(self, averaged: bool = True) -> Iterator[None]:
+        """Inside, the networks are in eval mode and, if ``averaged``, hold their moving averages."""
+        modes = [(m, m.training) for net in self.networks.values() for m in net.modules()]
+        states = {n: self.networks[n].state_dict() for n in self.averages} if averaged else {}
+        raw = {n: {k: v.clone() for k, v in state.items()} for n, state in states.items()}
+        for net in self.networks.values():
+            net.eval()
+        self._fill(states, self.averages)
+        try:
+            yield
+        finally:
+            self._fill(states, raw)
+            for m, mode in modes:
+                m.training = mode
+
+    @torch.no_grad()
+    def _fill(self, states: dict[str, dict[str, Tensor]], values: dict[str, dict[str, Tensor]]) -> None:
+        for name, state in states.items():
+            for k, v in state.items():
+                v.copy_(values[name][k])
+
+    def settle(self) -> None:
+        """The end of training: the networks take their moving averages for good, in eval mode."""
+        self._fill({n: self.networks[n].state_dict() for n in self.averages}, self.averages)
+        for net in self.networks.values():
+            net.eval()
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "optimizers": {n: o.state_dict() for n, o in self.optimizers.items()},
+            "scalers": {n: s.state_dict() for n, s in self.scalers.items()},
+            "averages": self.averages,
+            "counts": self.counts,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        for n, o in self.optimizers.items():
+            o.load_state_dict(state["optimizers"][n])
+            self.scalers[n].load_state_dict(state["scalers"][n])
+        self._fill(self.averages, state["averages"])
+        self.counts = dict(state["counts"])

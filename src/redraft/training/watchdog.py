@@ -1,0 +1,224 @@
+"""Looks after a run: sees what goes wrong, says it in a sentence, decides what to lower.
+
+Everything it knows comes from the rows of the journal and from a few drafts now and then, so that it
+decides alike in every process and after every resume; its state travels with the checkpoint.
+
+    a batch with values that are no numbers     left out
+    a loss, gradient or energy that is none     go back, lower the learning rate
+    an energy or a loss that runs away          go back, lower the learning rate
+    pictures stuck at the ends of the range     go back, lower the learning rate
+    a chain that suddenly stands still          go back, lower the learning rate
+    a chain that has come to stand still        told
+    a chain that moves by its clip alone        told
+    drafts that do not depend on z              told
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from redraft.core.errors import DataError, Diverged
+
+TRIES = 6  # times it goes back before it gives up
+BATCHES = 20  # batches it leaves out before it gives up
+SURGE = {"energy": 10.0, "loss": 30.0}  # times its own mean of the last ~100 steps
+STILL = 1e-3  # a move of the chain (rms, pictures in [-1, 1]) below this is none
+PATIENCE = 50  # steps in which a chain must misbehave
+
+
+class Fault(NamedTuple):
+    """Something that must be undone, and the network whose learning rate is to blame (None: all)."""
+
+    sentence: str
+    network: str | None
+
+
+class Drafts(NamedTuple):
+    """A look at a few drafts: how much they vary with z, and what share sits at -1 or 1."""
+
+    spread: float  # rms difference of two drafts of one condition, in units of that of two real pictures
+    draft_ends: float
+    refined_ends: float
+    real_ends: float
+
+    @classmethod
+    def of(cls, drafts: Tensor, refined: Tensor, real: Tensor) -> Drafts:
+        """``drafts`` and ``refined`` [2N, C, H, W]: the second N are the first's conditions, another z."""
+        one, other = drafts.chunk(2)
+        differ = (one - other).square().mean().sqrt()
+        usual = (2 * real.var(0, unbiased=len(real) > 1)).mean().sqrt()
+        ends = [(x.abs() > 0.99).float().mean().item() for x in (drafts, refined, real)]
+        return cls((differ / usual.clamp_min(1e-3)).item(), *ends)
+
+
+class Watchdog:
+    def __init__(
+        self, networks: list[str], energy_limit: float | None, drift_clip: float | None = None
+    ) -> None:
+        self.networks, self.limit, self.clip = networks, energy_limit, drift_clip
+        self.scale: dict[str, float] = {}  # what the learning rates were lowered to
+        self.left_out: list[int] = []  # steps whose batches are left out
+        self.tries = 0
+        self.last_try = -1  # the step that it last went back to
+        self.means: dict[str, float] = {}
+        self.seen = 0
+        self.runs: dict[str, int] = {}  # steps in a row in which something looked wrong
+        self.told: list[str] = []
+
+    # --- seeing
+
+    def read(self, row: Mapping[str, float | None]) -> Fault | None:
+        """The values of one step; returns the first fault."""
+        values = {k: v for k, v in row.items() if v is not None}
+        fault = self._finite(values) or (self._surge(values) or self._stuck(values) if self.limit else None)
+        self.seen += 1
+        for key, value in values.items():
+            before = self.means.get(key, abs(value))
+            self.means[key] = before + (abs(value) - before) / min(self.seen, 100)
+        return fault
+
+    def notes(self, row: Mapping[str, float | None]) -> list[str]:
+        """What the user should hear of the values of one step, each once."""
+        notes = []
+        move, drift = row.get("move"), row.get("drift")
+        if move is not None and self._lasts("still", self._moves() and move < STILL):
+            notes.append(
+                f"The solver's chain has come to stand still (it moves a draft by {move:.1g}): the refined "
+                "pictures are the drafts. Try a larger method.langevin.delta or train.lr.solver."
+            )
+        if drift is not None and self._lasts("clip", bool(self.clip) and drift > 10 * self.clip):  # type: ignore[operator]
+            notes.append(
+                f"The solver's chain moves by its clip alone (drift {drift:.2g}, clip {self.clip}): its energies "
+                "are too steep for its step. Try a smaller method.langevin.delta or train.lr.solver."
+            )
+        return [n for n in notes if self._first(n[:40])]
+
+    def look(self, drafts: Drafts, step: int) -> tuple[Fault | None, list[str]]:
+        """What a few drafts tell."""
+        initializer, solver = self._blame("initializer"), self._blame("solver")
+        for who, ends, net in (
+            ("drafts", drafts.draft_ends, initializer),
+            ("refined pictures", drafts.refined_ends, solver),
+        ):
+            if self.limit and ends > 0.9 and ends > drafts.real_ends + 0.3:
+                share = f"{ends:.0%} of their pixels against {drafts.real_ends:.0%} of the real ones"
+                return Fault(f"the {who} are stuck at black and white ({share})", net), []
+        if step >= 200 and drafts.spread < 0.01 and self._first("z"):
+            return None, [
+                f"The initializer ignores z: two drafts of one condition differ by {drafts.spread:.2%} of what real "
+                "pictures do, so all variants will look alike. Try more data noise, a method with latent "
+                "inference (method.latent.steps=5), or less L1 (method.truth_l1)."
+            ]
+        return None, []
+
+    # --- acting
+
+    def leave_out(self, step: int) -> str:
+        """Decide to train without the batch of ``step``; DataError when there are too many of them."""
+        self.left_out.append(step)
+        if len(self.left_out) > BATCHES:
+            raise DataError(
+                f"{len(self.left_out)} batches held values that are not finite numbers (the last at step {step + 1}); "
+                "look for the damaged pictures with: redraft data check."
+            )
+        return f"The batch of step {step + 1} holds values that are not finite numbers; it is left out."
+
+    def act(self, fault: Fault, step: int, back_to: int) -> str:
+        """Lower the blamed learning rate: halve it, and by ten where that did not help; Diverged at the end."""
+        self.tries += 1
+        names = [fault.network] if fault.network else self.networks
+        if self.tries > TRIES:
+            rates = ", ".join(f"train.lr.{n}" for n in names)
+            raise Diverged(
+                f"Training failed {self.tries} times, the last at step {step}: {fault.sentence}. Lower {rates} "
+                "by ten, or set train.clip (1.0) or a smaller method.langevin.delta; the last sound state is saved."
+            )
+        by = 0.1 if back_to <= self.last_try else 0.5
+        self.last_try = max(back_to, self.last_try)
+        for name in names:
+            self.scale[name] = self.scale.get(name, 1.0) * by
+        lowered = " and ".join(f"{n} to {self.scale[n]:.3g} of its setting" for n in names)
+        return f"At step {step} {fault.sentence}: went back to step {back_to} and lowered the learning rate of {lowered}."
+
+    # --- remembering
+
+    def state(self) -> dict[str, Any]:
+        seen = {"means": self.means, "seen": self.seen, "runs": self.runs, "told": self.told}
+        acts = {
+            "scale": self.scale,
+            "left_out": self.left_out,
+            "tries": self.tries,
+            "last_try": self.last_try,
+        }
+        return {"seen": seen, "acts": acts}
+
+    def load(self, state: dict[str, Any], *, acts: bool = True) -> None:
+        """Restore; without ``acts`` only what was seen, as when the run goes back."""
+        seen = state["seen"]
+        self.means, self.runs, self.seen = dict(seen["means"]), dict(seen["runs"]), seen["seen"]
+        if acts:
+            did = state["acts"]
+            self.told, self.scale, self.left_out = (
+                list(seen["told"]),
+                dict(did["scale"]),
+                list(did["left_out"]),
+            )
+            self.tries, self.last_try = did["tries"], did["last_try"]
+
+    # --- rules
+
+    def _finite(self, values: Mapping[str, float]) -> Fault | None:
+        for key, value in values.items():
+            if not math.isfinite(value):
+                return Fault(f"{key} was not a finite number", self._owner(key))
+        return None
+
+    def _surge(self, values: Mapping[str, float]) -> Fault | None:
+        assert self.limit is not None
+        for key, value in values.items():
+            kind = key.split("_")[0]
+            if kind not in SURGE or not self.seen:
+                continue
+            usual = self.means.get(key, abs(value))
+            surge = abs(value) > self.limit and abs(value) > SURGE[kind] * usual
+            if surge or (kind == "energy" and abs(value) > 100 * self.limit):
+                return Fault(f"{key} ran away to {value:.3g} (usual: {usual:.2g})", self._owner(key))
+        return None
+
+    def _stuck(self, values: Mapping[str, float]) -> Fault | None:
+        move = values.get("move")
+        if move is None or not self._moves():
+            return None
+        stopped = move < STILL and move < 0.02 * self.means["move"]
+        if self._lasts("stopped", stopped, steps=5):
+            return Fault(
+                f"the solver's chain stopped moving the drafts (by {move:.1g})", self._blame("solver")
+            )
+        return None
+
+    def _moves(self) -> bool:
+        """Whether the chain has ever moved: a method without refinement is no fault."""
+        return self.means.get("move", 0.0) > 0
+
+    def _lasts(self, what: str, now: bool, steps: int = PATIENCE) -> bool:
+        self.runs[what] = self.runs.get(what, 0) + 1 if now else 0
+        return self.runs[what] >= steps
+
+    def _first(self, what: str) -> bool:
+        if what in self.told:
+            return False
+        self.told.append(what)
+        return True
+
+    def _owner(self, key: str) -> str | None:
+        for name in self.networks:
+            if key.endswith(f"_{name}"):
+                return name
+        return self._blame("solver") if key.split("_")[0] in ("energy", "move", "drift") else None
+
+    def _blame(self, name: str) -> str | None:
+        return name if name in self.networks else None
