@@ -1,0 +1,216 @@
+"""Label maps: told from photos and drawings, their palette found, their pixels turned into indices.
+
+Three kinds of file carry labels: indices (grey or palette PNG), exact colours, and colours that a
+lossy format has damaged; the last are snapped to the palette that their flat parts show.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from redraft.core import images
+from redraft.core.errors import RedraftError
+from redraft.core.images import RGB, SMALL_LABEL
+from redraft.data.source import Source, content
+
+MOST_COLOURS = 64  # a map of more colours than this is taken for a picture
+DAMAGE = 12  # lossy formats move a flat colour by less than this, each channel
+APART = 40  # and two colours of a palette differ by more than this in some channel
+Kind = Literal["labels", "drawing", "picture"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """A palette (None: plain indices need none) and the number of label values."""
+
+    palette: tuple[RGB, ...] | None
+    classes: int
+    moved: float = 0.0  # share of pixels that had to be moved to the palette
+
+
+def indices(labels: np.ndarray, palette: Sequence[RGB] | None, classes: int) -> tuple[np.ndarray, int]:
+    """A map as ``images.read_labels`` gives it -> ([H, W] uint8 indices below ``classes``, pixels moved).
+
+    Values of a [H, W] map below ``classes`` are indices already; greater ones, and all of [H, W, 3],
+    are colours and go to the nearest of the palette. A pixel is *moved* when its colour is not in the
+    palette; without a palette, values that are no class count as moved and become 0.
+    """
+    if labels.ndim == 2:
+        if labels.max(initial=0) < classes:
+            return labels, 0
+        if palette is None:
+            wrong = labels >= classes
+            return np.where(wrong, 0, labels).astype(np.uint8), int(wrong.sum())
+        looked_up, moved = _nearest(np.repeat(labels[..., None], 3, -1), palette)
+        small = labels < min(classes, SMALL_LABEL)
+        return np.where(small, labels, looked_up).astype(np.uint8), int((moved & ~small).sum())
+    if palette is None:
+        grey = labels[..., 0] if (labels == labels[..., :1]).all() else None
+        if grey is None:
+            return np.zeros(labels.shape[:2], np.uint8), labels[..., 0].size
+        return indices(grey, None, classes)
+    looked_up, moved = _nearest(labels, palette)
+    return looked_up, int(moved.sum())
+
+
+def _nearest(colours: np.ndarray, palette: Sequence[RGB]) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the nearest palette colour for each pixel, and whether it is not that very colour."""
+    packed = _packed(colours)
+    found, inverse = np.unique(packed, return_inverse=True)
+    table = np.array(palette, np.int32)
+    unpacked = np.stack([found >> 16, found >> 8 & 255, found & 255], -1).astype(np.int32)
+    nearest = np.empty(len(found), np.int64)
+    for start in range(0, len(found), 4096):  # bounded memory, also for 16 million colours
+        part = unpacked[start : start + 4096, None]
+        nearest[start : start + 4096] = ((part - table) ** 2).sum(-1).argmin(1)
+    exact = (table[nearest] == unpacked).all(-1)
+    shape = colours.shape[:2]
+    return nearest.astype(np.uint8)[inverse].reshape(shape), ~exact[inverse].reshape(shape)
+
+
+def kind_of(maps: Sequence[np.ndarray]) -> Kind:
+    """What a sample of pictures [H, W] or [H, W, 3] holds, by content alone."""
+    if find(maps) is not None:
+        return "labels"
+    return "drawing" if sum(map(_is_drawing, maps)) > len(maps) / 2 else "picture"
+
+
+def find(maps: Sequence[np.ndarray], *, named: bool = False) -> Labels | None:
+    """The labels of a sample of maps, or None when it does not look like label maps.
+
+    ``named``: the folder says that these are labels, so drawings of two colours are masks and
+    a moderate number of odd pixels is forgiven.
+    """
+    if not maps or (not named and all(map(_is_drawing, maps))):
+        return None
+    flat = [_flat(m) for m in maps]
+    if np.mean([f.mean() for f in flat]) < (0.3 if named else 0.6):
+        return None
+    if all(m.ndim == 2 for m in maps):
+        return _of_values(maps, named)
+    colours: Counter[int] = Counter()
+    for m in maps:
+        values, counts = np.unique(_packed(_rgb(m)), return_counts=True)
+        colours.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    if len(colours) <= MOST_COLOURS:
+        return Labels(tuple(sorted(map(_unpack, colours))), len(colours)) if len(colours) > 1 else None
+    return _of_damaged(maps, flat, colours, 0.8 if named else 0.9)
+
+
+def _of_values(maps: Sequence[np.ndarray], named: bool) -> Labels | None:
+    counts = np.sum([np.bincount(m.ravel(), minlength=256) for m in maps], axis=0)
+    values = np.flatnonzero(counts)
+    small, large = values[values < SMALL_LABEL], values[values >= SMALL_LABEL]
+    if len(values) < 2:
+        return None
+    if len(large) == 0:
+        return Labels(None, int(small.max()) + 1)
+    if len(values) <= MOST_COLOURS:
+        indices_below = range(int(small.max()) + 1) if len(small) else range(0)
+        greys = [*indices_below, *large.tolist()]
+        return Labels(tuple((v, v, v) for v in greys), len(greys))
+    flat = [_flat(m) for m in maps]
+    colours = Counter({int(v) * 0x010101: int(counts[v]) for v in values})
+    return _of_damaged(maps, flat, colours, 0.8 if named else 0.95)
+
+
+def _of_damaged(
+    maps: Sequence[np.ndarray], flat: Sequence[np.ndarray], colours: Counter[int], enough: float
+) -> Labels | None:
+    """The palette that the flat parts of lossy maps gather around; None when they do not gather."""
+    inside: Counter[int] = Counter()
+    for m, f in zip(maps, flat, strict=True):
+        values, counts = np.unique(_packed(_rgb(m))[f], return_counts=True)
+        inside.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    if not inside:
+        return None
+    total, centres = sum(inside.values()), []
+    for colour, count in inside.most_common(4096):
+        if count < total * 2e-4:
+            break
+        rgb = np.array(_unpack(colour), np.int32)
+        if all(np.abs(rgb - c).max() > APART for c in centres):
+            centres.append(rgb)
+        if len(centres) > MOST_COLOURS:
+            return None
+    if len(centres) < 2:
+        return None
+    table = np.array([_unpack(c) for c in colours], np.int32)
+    weight = np.array(list(colours.values()), np.float64)
+    distance = np.full(len(table), 255)
+    for centre in centres:
+        distance = np.minimum(distance, np.abs(table - centre).max(-1))
+    if weight[distance <= DAMAGE].sum() < enough * weight.sum():
+        return None
+    palette = sorted(tuple(_mended(c).tolist()) for c in centres)
+    exact = {_pack(p) for p in palette}
+    moved = sum(n for c, n in colours.items() if c not in exact) / weight.sum()
+    return Labels(tuple(palette), len(palette), float(moved))
+
+
+def _mended(centre: np.ndarray) -> np.ndarray:
+    """Lossy formats land a little beside 0 and 255; palettes rarely do."""
+    return np.where(centre <= 4, 0, np.where(centre >= 251, 255, centre))
+
+
+def _is_drawing(picture: np.ndarray) -> bool:
+    """Thin dark (or light) lines on an empty ground: one value nearly everywhere, the rest in strokes."""
+    rgb = _rgb(picture).astype(np.int32)
+    luma = rgb.sum(-1) // 3
+    ground = int(np.bincount(luma.ravel(), minlength=256).argmax())
+    ink = np.abs(luma - ground) > 48
+    if not 0.002 < ink.mean() < 0.4 or 48 < ground < 208:
+        return False
+    return bool(_eroded(ink).sum() < 0.1 * ink.sum())
+
+
+def _eroded(mask: np.ndarray, radius: int = 2) -> np.ndarray:
+    """Pixels whose whole (2 radius + 1)-square is in the mask."""
+    padded = np.pad(mask, radius)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * radius + 1,) * 2)
+    return windows.all((2, 3))
+
+
+def _flat(picture: np.ndarray) -> np.ndarray:
+    """[H, W] where a pixel is within DAMAGE / 2 of its four neighbours in every channel."""
+    p = np.pad(_rgb(picture).astype(np.int16), ((1, 1), (1, 1), (0, 0)), mode="edge")
+    here = p[1:-1, 1:-1]
+    around = (p[:-2, 1:-1], p[2:, 1:-1], p[1:-1, :-2], p[1:-1, 2:])
+    return np.all([(np.abs(here - a) <= DAMAGE // 2).all(-1) for a in around], axis=0)
+
+
+def _rgb(picture: np.ndarray) -> np.ndarray:
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    return np.broadcast_to(picture, (*picture.shape[:2], 3))
+
+
+def _packed(rgb: np.ndarray) -> np.ndarray:
+    wide = rgb.astype(np.int32)
+    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+
+
+def _pack(rgb: Sequence[int]) -> int:
+    return rgb[0] << 16 | rgb[1] << 8 | rgb[2]
+
+
+def _unpack(colour: int) -> RGB:
+    return colour >> 16, colour >> 8 & 255, colour & 255
+
+
+def with_file_palette(labels: Labels, file: Source) -> Labels:
+    """Plain indices of palette PNGs with the colours that the file gives them (grey ones stay without)."""
+    try:
+        with images.opened(content(file)) as picture:
+            flat = picture.getpalette("RGB") if picture.mode == "P" else None
+    except RedraftError:
+        flat = None
+    if not flat or len(flat) < 3 * labels.classes:
+        return labels
+    colours = [tuple(flat[3 * i : 3 * i + 3]) for i in range(labels.classes)]
+    return replace(labels, palette=tuple(colours)) if len(set(colours)) > 1 else labels

@@ -1,0 +1,118 @@
+"""Batches as a pure function of (seed, step): nothing to save, nothing to restore."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from redraft.core.errors import UsageError
+from redraft.core.rng import stream
+from redraft.data.cache import Store
+
+
+class Raw(NamedTuple):
+    """One batch as stored: cropped and flipped, both sides alike; values still integers.
+
+    ``target``     [N, C, size, size] uint8 (uint16 from 16-bit folders)
+    ``condition``  [N, Cc, size, size] uint8, label indices [N, 2 size, 2 size] uint8, or None
+    ``category``   [N] int64, or None
+    """
+
+    target: Tensor
+    condition: Tensor | None
+    category: Tensor | None
+    names: tuple[str, ...]
+
+
+class Loader:
+    """``batch(t)`` depends on (seed, t) alone; every epoch takes each picture once, in an order of its own.
+
+    ``batch`` counts the pictures of all processes together; picture i of it goes to process i % world.
+    ``flip``: mirror left to right with probability one half.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        batch: int,
+        seed: int,
+        size: int,
+        flip: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if batch < 1 or batch % world:
+            raise UsageError(f"A batch of {batch} cannot be shared evenly by {world} processes.")
+        self.store, self.size, self.seed, self.flip = store, size, seed, flip
+        self.count, self.rank, self.world = batch, rank, world
+        self.margin = store.target.shape[-1] - size
+        if self.margin < 0:
+            raise UsageError(f"Pictures of {store.target.shape[-1]} px hold no crop of {size} px.")
+        self._target = _windows(store.target, size)
+        self._condition = _condition_windows(store, size)
+        self._order = functools.lru_cache(maxsize=4)(self._draw_order)
+
+    def batch(self, t: int) -> Raw:
+        """The t-th batch, this process's share of it."""
+        rng = stream(self.seed, "augment", t)
+        offsets = torch.randint(self.margin + 1, (self.count, 2), generator=rng).numpy()
+        mirrored = torch.randint(2, (self.count,), generator=rng).numpy().astype(bool) & self.flip
+        mine = slice(self.rank, None, self.world)
+        return self._take(self._places(t)[mine], offsets[mine], mirrored[mine])
+
+    def _places(self, t: int) -> np.ndarray:
+        """Row of the store for each picture of the t-th global batch: epochs laid end to end."""
+        positions = np.arange(t * self.count, (t + 1) * self.count)
+        epochs, within = positions // len(self.store), positions % len(self.store)
+        rows = np.empty(self.count, np.int64)
+        for epoch in np.unique(epochs):
+            rows[epochs == epoch] = self._order(int(epoch))[within[epochs == epoch]]
+        return rows
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        rng = stream(self.seed, "order", epoch)
+        return torch.randperm(len(self.store), generator=rng).numpy()
+
+    def _take(self, rows: np.ndarray, offsets: np.ndarray, mirrored: np.ndarray) -> Raw:
+        y, x = offsets[:, 0], offsets[:, 1]
+        target = _mirror(self._target[rows, :, y, x], mirrored)
+        condition, category = None, None
+        if self._condition is not None and self._condition.ndim == 5:  # labels, at twice the size
+            condition = _mirror(self._condition[rows, 2 * y, 2 * x], mirrored)
+        elif self._condition is not None:
+            condition = _mirror(self._condition[rows, :, y, x], mirrored)
+        if self.store.category is not None:
+            category = torch.from_numpy(self.store.category[rows])
+        return Raw(target, condition, category, tuple(self.store.names[i] for i in rows))
+
+
+def in_order(store: Store, batch: int, size: int | None = None) -> Iterator[Raw]:
+    """Every example once, in the store's order, the middle cropped, nothing mirrored: for evaluation."""
+    size = size or store.target.shape[-1] - store.margin
+    loader = Loader(store, batch=1, seed=0, size=size)
+    for start in range(0, len(store), batch):
+        rows = np.arange(start, min(start + batch, len(store)))
+        yield loader._take(rows, np.full((len(rows), 2), loader.margin // 2), np.zeros(len(rows), bool))
+
+
+def _windows(array: np.ndarray, size: int) -> np.ndarray:
+    """All crops of [M, C, S, S] as a view [M, C, S - size + 1, S - size + 1, size, size]."""
+    return np.lib.stride_tricks.sliding_window_view(array, (size, size), axis=(-2, -1))
+
+
+def _condition_windows(store: Store, size: int) -> np.ndarray | None:
+    if store.condition is None:
+        return None
+    return _windows(store.condition, 2 * size if store.condition.ndim == 3 else size)
+
+
+def _mirror(pictures: np.ndarray, mirrored: np.ndarray) -> Tensor:
+    if mirrored.any():
+        pictures[mirrored] = pictures[mirrored, ..., ::-1]
+    return torch.from_numpy(pictures)

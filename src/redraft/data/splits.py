@@ -1,0 +1,57 @@
+"""The test split, when a folder brings none: drawn by seed from the names, and remembered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from redraft.core import images
+from redraft.core.errors import RedraftError
+from redraft.data.folder import Example
+from redraft.data.home import cache_home
+
+MOST_TEST = 1000
+
+
+def make_split(examples: Sequence[Example], key: str, seed: int) -> dict[str, tuple[Example, ...]]:
+    """{"train", "test"}: test gets a tenth, at least 1 and at most 1,000, evenly from every category.
+
+    A picture's place depends on its name and the seed alone, so adding pictures moves few; what was
+    drawn is stored under the folder's ``key`` and holds for as long as the folder is the same.
+    """
+    file = cache_home() / "splits" / f"{key}-{seed}.json"
+    names = {e.name for e in examples}
+    try:
+        test = set(json.loads(file.read_text("utf-8")))
+    except (OSError, ValueError):
+        test = set()
+    if not test or not test <= names:
+        test = _draw(examples, seed)
+        try:
+            images.save(file, json.dumps(sorted(test)).encode())
+        except (RedraftError, OSError):
+            pass  # nowhere to remember it: the draw gives the same again
+    return {
+        "train": tuple(e for e in examples if e.name not in test),
+        "test": tuple(e for e in examples if e.name in test),
+    }
+
+
+def _draw(examples: Sequence[Example], seed: int) -> set[str]:
+    if len(examples) < 2:
+        return set()
+    shuffled = sorted(examples, key=lambda e: _hash(f"{seed}/{e.name}"))
+    sizes = Counter(e.category for e in examples)
+    met: Counter[int | None] = Counter()
+    ranked = []
+    for place, example in enumerate(shuffled):  # the first of each category, then the second, ...
+        ranked.append(((met[example.category] + 0.5) / sizes[example.category], place, example.name))
+        met[example.category] += 1
+    count = max(1, min(MOST_TEST, len(examples) // 10))
+    return {name for _, _, name in sorted(ranked)[:count]}
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest()
