@@ -11,6 +11,7 @@ nothing new to install returns at once.
 
 from __future__ import annotations
 
+import ast
 import compileall
 import hashlib
 import importlib.metadata
@@ -119,9 +120,13 @@ def install(extras: list[str]) -> None:
 
 
 def configured(name: str) -> str:
-    """A setting of pip's; uv does not read them."""
-    from_environment = os.environ.get("PIP_" + name.replace("-", "_").upper())
-    return from_environment or output("-m", "pip", "config", "get", f"global.{name}")
+    """A setting of pip's, from its files or the environment; uv reads neither."""
+    for place in (":env:", "install", "global"):
+        for line in output("-m", "pip", "config", "list").splitlines():
+            key, _, value = line.partition("=")
+            if key == f"{place}.{name}":
+                return ast.literal_eval(value)
+    return ""
 
 
 def have_uv() -> bool:
