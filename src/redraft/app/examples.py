@@ -1,0 +1,70 @@
+"""From a folder to batches of a task: training batches by step, held-out pairs in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+
+from redraft.core.rng import BatchNoise, stream
+from redraft.core.types import Pair
+from redraft.data import Folder, Loader, Store, build, in_order
+from redraft.recipes.run import Run
+from redraft.tasks import Task
+from redraft.training.processes import rank, world
+
+
+def store(folder: Folder, split: str, run: Run) -> Store:
+    """The split, decoded once; training pictures with a margin for random crops."""
+    task = run.task
+    margin = run.reading.margin if split == "train" else 0
+    return build(folder, split, size=task.spec.size, channels=task.spec.channels, margin=margin)
+
+
+def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair]:
+    """t -> this process's share of the batch of step t, on the device."""
+    loader = Loader(
+        data,
+        batch=run.train.batch,
+        seed=run.seed,
+        size=run.task.spec.size,
+        flip=run.reading.flip,
+        rank=rank(),
+        world=world(),
+    )
+
+    def batch_at(t: int) -> Pair:
+        noise = BatchNoise(stream(run.seed, "task", t), rank(), world())
+        pair = run.task.pair(loader.batch(t).to(device), noise)
+        return pair._replace(target=_stretch(pair.target)) if run.reading.stretch else pair
+
+    return batch_at
+
+
+def pairs(data: Store, task: Task, device: torch.device, seed: int, most: int | None = None, batch: int = 64) -> Iterator[Pair]:
+    """The split in order, as pairs on the device; what a task draws (holes) is a function of the seed."""
+    noise = BatchNoise(stream(seed, "held-out"))
+    seen = 0
+    for raw in in_order(data, batch):
+        take = len(raw.target) if most is None else min(len(raw.target), most - seen)
+        if take <= 0:
+            return
+        seen += take
+        pair = task.pair(raw.to(device), noise)
+        yield Pair(None if pair.condition is None else pair.condition[:take], pair.target[:take])
+
+
+def gathered(parts: Iterator[Pair]) -> Pair:
+    """All pairs as one, on the CPU."""
+    listed = [Pair(None if c is None else c.cpu(), x.cpu()) for c, x in parts]
+    x = torch.cat([p.target for p in listed])
+    c = None if listed[0].condition is None else torch.cat([p.condition for p in listed if p.condition is not None])
+    return Pair(c, x)
+
+
+def _stretch(x: torch.Tensor) -> torch.Tensor:
+    """Each picture's own extremes to -1 and 1, as in the papers' code."""
+    low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
+    return (x - low) / (high - low).clamp_min(1e-3) * 2 - 1
+
+

@@ -1,0 +1,85 @@
+"""A command line in this process, and a small trained model for all tests of the use cases."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from PIL import Image
+
+from redraft.cli.main import main
+from redraft.core.rng import stream
+
+
+class Said(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Cli = Callable[..., Said]
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
+    """Run ``redraft`` with these words; its exit status and what it wrote."""
+
+    def run(*words: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["redraft", *map(str, words)])
+        capsys.readouterr()
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        out, err = capsys.readouterr()
+        return Said(status, out, err)
+
+    return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """The tests' own cache of decoded pictures."""
+    patch = pytest.MonkeyPatch()
+    patch.setenv("REDRAFT_CACHE", str(tmp_path_factory.mktemp("cache")))
+    yield
+    patch.undo()
+
+
+def paint(path: Path, seed: int, size: int = 32) -> None:
+    """A small picture: a coloured disc whose place and colour follow the seed."""
+    import numpy as np
+
+    g = stream(seed, "paint")
+    import torch
+
+    cx, cy, r, *rgb = torch.rand(6, generator=g).tolist()
+    y, x = np.mgrid[:size, :size] / size
+    inside = (x - 0.3 - 0.4 * cx) ** 2 + (y - 0.3 - 0.4 * cy) ** 2 < (0.12 + 0.2 * r) ** 2
+    colour = np.array(rgb) * 200 + 30
+    picture = np.where(inside[..., None], colour, 245.0).astype("uint8")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+@pytest.fixture(scope="session")
+def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 pictures in two class folders."""
+    root = tmp_path_factory.mktemp("discs")
+    for i in range(40):
+        paint(root / ("ball" if i % 2 else "dot") / f"{i:02d}.png", i)
+    return root
+
+
+@pytest.fixture(scope="session")
+def recover_run(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a few steps on ``recover``, with its model."""
+    from redraft.app.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "recover"
+    tiny = ["networks.solver_width=8", "networks.initializer_width=8", "train.batch=4", "method.langevin.steps=2"]
+    return train(str(discs), task="recover", size=32, steps=4, out=str(out), device="cpu", settings=tiny)

@@ -1,0 +1,194 @@
+"""Whatever a user gets wrong ends in one clear sentence, the right status, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from redraft.hub import bundle
+
+from .conftest import Cli, paint
+
+TINY = ["--set", "networks.solver_width=8", "--set", "networks.initializer_width=8", "--set", "train.batch=4"]
+
+
+def one_sentence(err: str) -> bool:
+    return err.startswith("redraft: ") and "Traceback" not in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "status"),
+    [
+        (["--method", "coopnet"], "did you mean 'coopnets'", 2),
+        (["--task", "colur"], "did you mean 'colour'", 2),
+        (["--recipe", "modren"], "did you mean 'modern'", 2),
+        (["--set", "train.bacth=4"], "did you mean 'train.batch'", 2),
+        (["--set", "tarin.batch=4"], "did you mean 'train'", 2),
+        (["--set", "train.batch"], "key=value", 2),
+        (["--set", "train.batch=many"], "train.batch", 2),
+        (["--set", "train.batch=0"], "train.batch", 2),
+        (["--set", "method.langevin.delta=-1"], "greater than 0", 2),
+        (["--size", "1"], "multiple of 16", 2),
+        (["--size", "7"], "multiple of 16", 2),
+        (["--size", "1000000"], "multiple of 16", 2),
+        (["--steps", "0"], "at least 1", 2),
+        (["--minutes", "-1"], "more than 0", 2),
+        (["--steps", "1", "--minutes", "1"], "not both", 2),
+        (["--task", "none", "--method", "ccoopnets"], "needs a condition", 2),
+        (["--task", "category", "--method", "coopnets"], "no condition", 2),
+        (["--task", "labels"], "does not suit", 2),
+        (["--device", "gpu"], "device", 2),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else "",
+)
+def test_wrong_words_for_train(cli: Cli, discs: Path, tmp_path: Path, words: list[str], says: str, status: int) -> None:
+    said = cli("train", discs, *(["--steps", "1"] if not {"--steps", "--minutes"} & set(words) else []), *words, "--out", tmp_path / "run")
+    assert said.status == status and says in said.err and one_sentence(said.err)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def folder_of(kind: str, root: Path) -> Path:
+    root.mkdir()
+    if kind == "one picture":
+        paint(root / "a.png", 0)
+    if kind == "all corrupt":
+        for i in range(12):
+            (root / f"{i}.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(50))
+    if kind == "mismatched pairs":
+        for i in range(12):
+            paint(root / "trainA" / f"a{i}.png", i)
+            paint(root / "trainB" / f"b{i}.png", i)
+    if kind == "text":
+        (root / "notes.txt").write_text("hello")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["empty", "one picture", "all corrupt", "text"])
+def test_folders_that_cannot_be_trained_on(cli: Cli, tmp_path: Path, kind: str) -> None:
+    folder = folder_of(kind, tmp_path / "data")
+    said = cli("train", folder, "--steps", "1", "--out", tmp_path / "run")
+    assert said.status == 1 and one_sentence(said.err)
+    checked = cli("data", "check", folder)
+    assert checked.status == 1 and "Traceback" not in checked.out + checked.err
+
+
+def test_pairs_whose_names_differ(cli: Cli, tmp_path: Path) -> None:
+    folder = folder_of("mismatched pairs", tmp_path / "data")
+    said = cli("train", folder, "--task", "pairs", "--steps", "1", "--out", tmp_path / "run")
+    assert said.status in (1, 2) and one_sentence(said.err)
+    assert cli("data", "check", folder).status in (0, 1)
+
+
+def test_no_such_folder(cli: Cli, tmp_path: Path) -> None:
+    said = cli("train", tmp_path / "nowhere", "--steps", "1")
+    assert said.status == 1 and "no folder" in said.err and "fashion" in said.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_folder_without_permission(cli: Cli, tmp_path: Path) -> None:
+    folder = tmp_path / "secret"
+    folder.mkdir(mode=0)
+    said = cli("data", "check", folder)
+    assert said.status == 1 and "permission" in said.err.lower() and one_sentence(said.err)
+
+
+def test_a_run_is_not_written_over(cli: Cli, discs: Path, recover_run: Path) -> None:
+    before = (recover_run / "model" / "model.safetensors").read_bytes()
+    said = cli("train", discs, "--task", "recover", "--size", "32", "--steps", "4", "--out", recover_run)
+    assert said.status == 2 and "--resume" in said.err and one_sentence(said.err)
+    assert (recover_run / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_resume_where_there_is_nothing(cli: Cli, discs: Path, tmp_path: Path) -> None:
+    said = cli("train", discs, "--steps", "1", "--resume", "--out", tmp_path / "run")
+    assert said.status == 1 and "no run" in said.err and one_sentence(said.err)
+
+
+def test_resume_with_other_settings(cli: Cli, discs: Path, recover_run: Path) -> None:
+    said = cli("train", discs, "--task", "recover", "--size", "32", "--steps", "4", "--resume", "--out", recover_run)
+    assert said.status == 1 and "networks." in said.err and one_sentence(said.err)
+
+
+def test_generate_does_not_write_over(cli: Cli, discs: Path, recover_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep me")
+    said = cli("generate", recover_run, discs / "ball" / "01.png", "--out", tmp_path / "full")
+    assert said.status == 2 and "another --out" in said.err
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "needs a picture"),
+        (["no-such-file.png"], "no-such-file.png"),
+        (["--refine", "-1", "PICTURE"], "--refine"),
+        (["--variants", "0", "PICTURE"], "--variants"),
+        (["--variants", "4", "--best-of", "2", "PICTURE"], "--best-of"),
+        (["--bits", "12", "PICTURE"], "--bits"),
+    ],
+)
+def test_wrong_words_for_generate(
+    cli: Cli, discs: Path, recover_run: Path, tmp_path: Path, words: list[str], says: str
+) -> None:
+    words = [str(discs / "ball" / "01.png") if w == "PICTURE" else w for w in words]
+    said = cli("generate", recover_run, *words, "--out", tmp_path / "out")
+    assert said.status in (1, 2) and says in said.err and one_sentence(said.err)
+    assert not list((tmp_path / "out").glob("*.png")) if (tmp_path / "out").exists() else True
+
+
+@pytest.fixture
+def broken(recover_run: Path, tmp_path: Path) -> Path:
+    import shutil
+
+    return Path(shutil.copytree(recover_run / "model", tmp_path / "model"))
+
+
+def resaved(place: Path, change: str) -> None:
+    stored = bundle.load(place)
+    tensors, config = dict(stored.tensors), dict(stored.config)
+    name = next(n for n in tensors if n.startswith("solver"))
+    if change == "missing":
+        del tensors[name]
+    if change == "extra":
+        tensors["solver.more"] = tensors[name].clone()
+    if change == "shape":
+        tensors[name] = tensors[name].flatten()[:3].clone()
+    bundle.save(place, {k: config[k] for k in ("run", "about")}, tensors, "", replace=True)
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape"])
+def test_a_bundle_with_the_wrong_tensors(cli: Cli, discs: Path, broken: Path, tmp_path: Path, change: str) -> None:
+    resaved(broken, change)
+    said = cli("generate", broken, discs / "ball" / "01.png", "--out", tmp_path / "out")
+    assert said.status == 1 and "solver" in said.err and one_sentence(said.err)
+
+
+def test_a_bundle_of_another_version(cli: Cli, discs: Path, broken: Path, tmp_path: Path) -> None:
+    config = json.loads((broken / "config.json").read_text())
+    config["format"] = 99
+    (broken / "config.json").write_text(json.dumps(config))
+    said = cli("generate", broken, discs / "ball" / "01.png", "--out", tmp_path / "out")
+    assert said.status == 1 and "99" in said.err and one_sentence(said.err)
+
+
+def test_not_a_model(cli: Cli, discs: Path, tmp_path: Path) -> None:
+    said = cli("generate", discs, "--out", tmp_path / "out")
+    assert said.status == 1 and one_sentence(said.err)
+
+
+def test_a_picture_that_is_none(cli: Cli, recover_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    said = cli("generate", recover_run, tmp_path / "broken.png", "--out", tmp_path / "out")
+    assert said.status == 1 and "broken.png" in said.err and one_sentence(said.err)
+
+
+def test_explain_a_picture_of_somebody_else(cli: Cli, discs: Path, tmp_path: Path) -> None:
+    said = cli("explain", discs / "ball" / "01.png")
+    assert said.status == 1 and "does not say how it was made" in said.err and one_sentence(said.err)
+    Image.new("RGB", (8, 8)).save(tmp_path / "x.jpg")
+    assert cli("explain", tmp_path / "x.jpg").status == 1
