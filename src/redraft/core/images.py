@@ -37,7 +37,7 @@ SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 @contextlib.contextmanager
 def opened(file: File) -> Iterator[Image.Image]:
     """A picture with its header read and nothing decoded; every failure, also a later one, is a DataError."""
-    name = _name(file)
+    name = name_of(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of large pictures; the bound below decides
@@ -94,11 +94,26 @@ def read_labels(file: File) -> np.ndarray:
             wide = np.asarray(picture)
             if wide.min() < 0 or wide.max() > 255:
                 raise DataError(
-                    f"{_name(file)} has label values up to {wide.max()}; at most 256 labels, 0 to 255, "
+                    f"{name_of(file)} has label values up to {wide.max()}; at most 256 labels, 0 to 255, "
                     "are understood."
                 )
             return wide.astype(np.uint8)
         return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+
+
+def name_of(file: File) -> str:
+    """What to call a file in a sentence."""
+    return str(file) if isinstance(file, (str, Path)) else str(getattr(file, "name", "a picture"))
+
+
+def read_opaque(file: File) -> np.ndarray:
+    """[H, W] bool: where a picture is fully opaque, EXIF rotation applied."""
+    with opened(file) as picture:
+        if not picture.has_transparency_data:
+            array = np.ones(picture.size[::-1], bool)
+        else:
+            array = np.asarray(picture.convert("RGBA"))[..., 3] == 255
+        return _oriented(array, picture.getexif().get(0x0112, 1))
 
 
 def is_16_bit(picture: Image.Image) -> bool:
@@ -141,7 +156,7 @@ def read_info(path: str | Path) -> dict[str, str]:
 
 def save(path: Path, content: bytes) -> None:
     """Write a file atomically: a reader sees the old one or the whole new one; a full disk is OutOfSpace."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.withname_of(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with saving(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -305,10 +320,6 @@ def _png_16(array: np.ndarray, info: dict[str, str]) -> bytes:
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks
     )
-
-
-def _name(file: File) -> str:
-    return str(file) if isinstance(file, (str, Path)) else str(getattr(file, "name", "a picture"))
 
 
 def _why(broken: Exception) -> str:

@@ -131,6 +131,19 @@ class Cache:
                 shutil.rmtree(temporary, ignore_errors=True)
 
 
+def build(
+    folder: Folder,
+    split: str,
+    *,
+    size: int,
+    channels: int | None = None,
+    margin: int = 0,
+    labels: bool | None = None,
+) -> Store:
+    """``Cache.build`` in the user's cache folder."""
+    return Cache().build(folder, split, size=size, channels=channels, margin=margin, labels=labels)
+
+
 def _write(where: Path, examples: Sequence[Example], plan: _Plan) -> None:
     conditions = examples[0].condition is not None
     kept, skipped, moved = [], [], 0

@@ -68,11 +68,14 @@ def label_map(
     where: Source, box: Box, side: int, palette: Sequence[RGB] | None, classes: int
 ) -> tuple[np.ndarray, int]:
     """[side, side] uint8 indices, and the number of pixels that had to be moved to the palette."""
-    labels = source.read_labels(where)
-    height, width = labels.shape[:2]
-    rows = _nearest(box[1], box[3], height, side)
-    columns = _nearest(box[0], box[2], width, side)
-    return labelmaps.indices(labels[rows[:, None], columns], palette, classes)
+    return labelmaps.indices(crop_nearest(source.read_labels(where), box, side), palette, classes)
+
+
+def crop_nearest(labels: np.ndarray, box: Box, side: int) -> np.ndarray:
+    """The box of [H, W, ...] as [side, side, ...], each pixel the nearest one."""
+    rows = _nearest(box[1], box[3], labels.shape[0], side)
+    columns = _nearest(box[0], box[2], labels.shape[1], side)
+    return labels[rows[:, None], columns]
 
 
 def eight_bit(array: np.ndarray) -> np.ndarray:

@@ -73,6 +73,16 @@ def _nearest(colours: np.ndarray, palette: Sequence[RGB]) -> tuple[np.ndarray, n
     return nearest.astype(np.uint8)[inverse].reshape(shape), ~exact[inverse].reshape(shape)
 
 
+def far(labels: np.ndarray, palette: Sequence[RGB] | None, classes: int) -> float:
+    """Share of pixels whose colour is unlike every colour of the palette (0 for plain indices)."""
+    if palette is None or (labels.ndim == 2 and labels.max(initial=0) < classes):
+        return 0.0
+    rgb = _rgb(labels)
+    found, _ = _nearest(rgb, palette)
+    distance = np.abs(np.array(palette, np.int32)[found] - rgb).max(-1)
+    return float((distance > 3 * DAMAGE).mean())
+
+
 def kind_of(maps: Sequence[np.ndarray]) -> Kind:
     """What a sample of pictures [H, W] or [H, W, 3] holds, by content alone."""
     if find(maps) is not None:

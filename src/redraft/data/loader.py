@@ -28,6 +28,12 @@ class Raw(NamedTuple):
     category: Tensor | None
     names: tuple[str, ...]
 
+    def to(self, device: torch.device | str) -> Raw:
+        """The same batch on another device."""
+        condition = None if self.condition is None else self.condition.to(device)
+        category = None if self.category is None else self.category.to(device)
+        return Raw(self.target.to(device), condition, category, self.names)
+
 
 class Loader:
     """``batch(t)`` depends on (seed, t) alone; every epoch takes each picture once, in an order of its own.
