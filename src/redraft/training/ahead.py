@@ -16,9 +16,12 @@ class Ahead:
 
     def __init__(self, batch_at: Callable[[int], Pair], device: torch.device) -> None:
         self._batch_at = batch_at
-        use = torch.cuda.set_device if device.type == "cuda" else None
-        args = (device,) if use else ()
-        self._thread = ThreadPoolExecutor(1, "batches", initializer=use, initargs=args)
+
+        def start() -> None:  # the current GPU is a matter of each thread
+            if device.type == "cuda":
+                torch.cuda.set_device(device)
+
+        self._thread = ThreadPoolExecutor(1, "batches", initializer=start)
         self._next: tuple[int, Future[Pair]] | None = None
         self.waited = 0.0
 

@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -52,7 +52,7 @@ def write(folder: Path, state: dict[str, Any], step: int) -> Path:
         with temporary.open("wb") as file:
             hashing = _Hashing(file)
             try:
-                torch.save(state, hashing)
+                torch.save(state, cast(IO[bytes], hashing))
             except RuntimeError:
                 if hashing.failure is not None:  # PyTorch's writer hides it
                     raise hashing.failure from None
@@ -94,9 +94,7 @@ def newest(
         state = _read(file.path, device)
         if state is not None:
             return state
-        say(
-            f"Checkpoint {file.path.name} is damaged (its contents do not match its checksum); the one before it is used."
-        )
+        say(f"Checkpoint {file.path.name} is damaged (its checksum differs); the one before it is used.")
     if files:
         raise CheckpointError(
             f"No checkpoint in {folder} can be read, all are damaged; start the run anew in another folder."
@@ -122,7 +120,8 @@ def disk_full(folder: Path, temporary: Path | None = None) -> Iterator[None]:
             temporary.unlink(missing_ok=True)
         if isinstance(failure, OSError) and failure.errno in (errno.ENOSPC, errno.EDQUOT):
             raise OutOfSpace(
-                f"The disk of {folder} is full. What was saved before is intact: make room, then go on with --resume."
+                f"The disk of {folder} is full. What was saved before is intact: "
+                "make room, then go on with --resume."
             ) from None
         raise
 

@@ -11,7 +11,7 @@ from redraft.training.settings import Precision
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The named device, or the best that is there: cuda, mps, cpu. Under torchrun each process has its own."""
+    """The named device, or the best there is: cuda, mps, cpu. Under torchrun each process has its own GPU."""
     from redraft.training.processes import local_rank
 
     if name == "auto":

@@ -17,7 +17,7 @@ import yaml
 from redraft.core.errors import CheckpointError, UsageError
 from redraft.training import checkpoint
 
-FREE = ("train.steps", "train.minutes", "train.keep", "train.sample_every")  # a resumed run may change these
+FREE = ("train.steps", "train.minutes", "train.keep", "train.sample_every", "train.shard")  # may change
 
 
 def refuse_another(out: Path) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +19,27 @@ class Journal:
     """Appends to the files of a run; TensorBoard events too where that package is installed.
 
     The first column of metrics.csv is the number of the step from 1: the checkpoint of step t comes
-    after line t. A value that a step lacks is an empty cell.
+    after line t. A value that a step lacks is an empty cell. Only one process ``writes``.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.out, self.path = out, out / "metrics.csv"
+    def __init__(self, out: Path, writes: bool = True) -> None:
+        self.out, self.path, self.writes = out, out / "metrics.csv", writes
         self.columns: list[str] = []
         self.smooth: dict[str, float] = {}  # exponential means of the last ~20 steps, for the progress
-        self._board = _tensorboard(out)
+        self._board = _tensorboard(out) if writes else None
 
     def cut(self, step: int) -> None:
         """Drop the lines after ``step``, so that a resumed run writes them again."""
-        if not self.path.exists():
+        if not self.writes or not self.path.exists():
             return
         head, *rows = self.path.read_text(encoding="utf-8").splitlines(keepends=True) or [""]
         self.columns = head.strip().split(",") if head.endswith("\n") else []
         kept = [r for r in rows if r.endswith("\n") and int(r.split(",", 1)[0]) <= step]
         write_text(self.path, "".join([head, *kept]) if self.columns else "")
 
-    def rows(self, rows: list[Mapping[str, float]]) -> None:
+    def rows(self, rows: Sequence[Mapping[str, float | None]]) -> None:
         """Append one line a step; each row holds ``step``."""
-        if not rows:
+        if not self.writes or not rows:
             return
         text = io.StringIO()
         if not self.columns:
@@ -53,6 +53,8 @@ class Journal:
 
     def event(self, step: int, sentence: str) -> None:
         """A line in events.log, which is never cut: it tells all that happened, also what was undone."""
+        if not self.writes:
+            return
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         with disk_full(self.out), (self.out / "events.log").open("a", encoding="utf-8") as file:
             file.write(f"{stamp}  step {step}  {sentence}\n")
@@ -63,12 +65,12 @@ class Journal:
         if self._board:
             self._board.close()
 
-    def _remember(self, row: Mapping[str, float]) -> None:
+    def _remember(self, row: Mapping[str, float | None]) -> None:
         for key, value in row.items():
             if value is not None and math.isfinite(value):
                 self.smooth[key] = 0.95 * self.smooth.get(key, value) + 0.05 * value
                 if self._board and key != "step":
-                    self._board.add_scalar(key, value, int(row["step"]))
+                    self._board.add_scalar(key, value, int(row["step"] or 0))
 
 
 def _cell(value: float | None) -> str:

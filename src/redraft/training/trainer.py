@@ -6,21 +6,22 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from redraft.core.config import to_dict
 from redraft.core.errors import CheckpointError, Interrupted, UsageError
 from redraft.core.rng import BatchNoise, PictureNoise, stream
 from redraft.core.types import Pair
-from redraft.training import checkpoint, folder, processes
+from redraft.training import checkpoint, folder, processes, sharding
 from redraft.training.ahead import Ahead
 from redraft.training.compiling import Compiled
 from redraft.training.device import autocast, pick_precision
 from redraft.training.journal import Journal
+from redraft.training.progress import Outcome, Progress
 from redraft.training.schedule import Length, factor, shows_pictures
 from redraft.training.settings import Train
 from redraft.training.stops import Stop, stops
@@ -29,27 +30,6 @@ from redraft.training.watchdog import Drafts, Fault, Watchdog
 
 LOOK = 10  # on a GPU the host fetches the values of the steps this often
 Row = dict[str, float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What ``report`` is called with: after a look at the steps, or when something happened (``event``)."""
-
-    step: int  # steps done
-    total: int | None  # of how many; None while a run by the clock has not fixed it
-    done: float  # share of the run, in [0, 1]
-    seconds: float  # of training, earlier sittings included
-    eta: float | None  # seconds still to go
-    values: dict[str, float]  # means of the last ~20 steps, by their names in metrics.csv
-    event: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    steps: int
-    seconds: float
-    waiting: float  # share of the time of the steps in which they waited for their batch
-    events: tuple[str, ...]  # what the watchdog saw and did in this sitting
 
 
 def train(
@@ -79,12 +59,19 @@ def train(
     """
     device = next(method.parameters()).device
     with processes.processes(device), stops() as stop:
-        run = _Run(method, batch_at, cfg, Path(out), seed, config or {}, draw, report, stop)
+        settings = config or {"seed": seed, "train": to_dict(cfg)}
+        processes.share(method.state_dict().values())
+        learner = sharding.shard(method) if cfg.shard and processes.world() > 1 else method
+        run = _Run(learner, batch_at, cfg, Path(out), seed, settings, draw, report, stop)
         try:
             run.begin(resume)
-            return run.go()
+            outcome = run.go()
         finally:
             run.close()
+        if learner is not method:
+            method.load_state_dict(sharding.whole(learner.state_dict()))
+            method.eval()
+        return outcome
 
 
 class _Run:
@@ -116,7 +103,7 @@ class _Run:
         self.ahead = Ahead(batch_at, self.device)
         self.look_every = LOOK if self.device.type == "cuda" else 1
         self.folder = out / "checkpoints"
-        self.journal: Journal | None = None
+        self.journal = Journal(out, self.first)
         self.step, self.seconds = 0, 0.0
         self.waited, self.begun = 0.0, time.perf_counter()
         self.pending: list[tuple[dict[str, Tensor], Row]] = []  # steps that the host has not looked at
@@ -126,26 +113,21 @@ class _Run:
     # --- beginning and ending
 
     def begin(self, resume: bool) -> None:
-        if not self.config:
-            self.config = {"seed": self.seed}
         going_on = resume and folder.resumable(self.out)
         if not going_on:
             folder.refuse_another(self.out)
         processes.barrier()  # all have looked before one writes
         state = self._saved() if going_on else None
-        if state is None:
-            processes.share(self.method.state_dict().values())
-        else:
+        if state is not None:
             folder.refuse_other_settings(json.loads(state["config"]), self.config, self.out)
             self._restore(state)
             if self.length.total is not None and self.step > self.length.total:
                 raise UsageError(
-                    f"The run in {self.out} is already at step {self.step}; train.steps={self.length.total} is behind it."
+                    f"The run in {self.out} is already at step {self.step}, beyond {self.length.total} steps."
                 )
         if self.first:
             folder.describe(self.out, self.config, self.device, str(self.dtype).removeprefix("torch."))
-            self.journal = Journal(self.out)
-            self.journal.cut(self.step)
+        self.journal.cut(self.step)
         if state is None:
             self._save()  # a disk that cannot hold a checkpoint is told now, not later
             if resume:
@@ -170,15 +152,15 @@ class _Run:
     def close(self) -> None:
         self.ahead.close()
         self.compiled.undo()
-        if self.journal:
-            self.journal.close()
+        self.journal.close()
 
     def _stop(self) -> None:
         if not self._is_saved():
             self._save()
         of = f" of {self.length.total}" if self.length.total else ""
         raise Interrupted(
-            f"Stopped at step {self.step}{of}; all is saved in {self.out}. Go on with the same line and --resume."
+            f"Stopped at step {self.step}{of}; all is saved in {self.out}. "
+            "To go on, run the same line with --resume."
         )
 
     # --- a step
@@ -223,7 +205,8 @@ class _Run:
         parts = self.cfg.accumulate
         if len(batch.target) % parts:
             raise UsageError(
-                f"A batch of {len(batch.target)} pictures cannot be split into train.accumulate={parts} equal parts."
+                f"A batch of {len(batch.target)} pictures cannot be split into {parts} equal parts "
+                "(train.accumulate)."
             )
         total: dict[str, Tensor] = {}
         for part in range(parts):
@@ -271,13 +254,13 @@ class _Run:
         for i, row in enumerate(rows):
             fault = self.watchdog.read({k: v for k, v in row.items() if k not in ("step", "seconds", "wait")})
             if fault:
-                self._write(rows[:i])
+                self.journal.rows(rows[:i])
                 self.step = int(row["step"] or 0) - 1
                 self._go_back(fault)
                 return False
             for note in self.watchdog.notes(row):
                 self._tell(note)
-        self._write(rows)
+        self.journal.rows(rows)
         return True
 
     def _fetch(self) -> list[Row]:
@@ -342,8 +325,7 @@ class _Run:
         told, seconds = self.watchdog.told, self.seconds
         self._restore(state, acts=False)
         self.watchdog.told, self.seconds = told, seconds
-        if self.journal:
-            self.journal.cut(self.step)
+        self.journal.cut(self.step)
 
     # --- saving
 
@@ -371,7 +353,7 @@ class _Run:
             "seconds": self.seconds,
             "seed": self.seed,
             "config": json.dumps(self.config),
-            "method": self.method.state_dict(),
+            "method": sharding.whole(self.method.state_dict()),
             "update": self.update.state(),
             "watchdog": self.watchdog.state(),
         }
@@ -381,18 +363,22 @@ class _Run:
         processes.barrier()
 
     def _restore(self, state: dict[str, Any], *, acts: bool = True) -> None:
-        self.method.load_state_dict(state["method"])
+        self._load(state["method"])
         self.update.load(state["update"])
         self.watchdog.load(state["watchdog"], acts=acts)
         self.step, self.seconds = state["step"], state["seconds"]
         if self.cfg.steps is None:
             self.length.total = state["total"]
 
-    # --- telling
+    def _load(self, values: dict[str, Tensor]) -> None:
+        state = self.method.state_dict()
+        for net in self.networks.values():
+            sharding.let_go(net)
+        if state.keys() != values.keys():
+            raise CheckpointError(f"The checkpoints in {self.folder} are of other networks than this run's.")
+        sharding.fill(state, values)
 
-    def _write(self, rows: list[Row]) -> None:
-        if self.journal:
-            self.journal.rows(rows)
+    # --- telling
 
     def _draw(self) -> None:
         if self.draw is None:
@@ -409,8 +395,7 @@ class _Run:
     def _tell(self, sentence: str) -> None:
         self.events.append(sentence)
         if self.first:
-            if self.journal:
-                self.journal.event(self.step, sentence)
+            self.journal.event(self.step, sentence)
             self._report(sentence)
 
     def _report(self, event: str | None = None) -> None:
@@ -418,7 +403,7 @@ class _Run:
             return
         done = self.length.done(self.step, self.seconds)
         eta = self.seconds * (1 - done) / done if done > 0 else None
-        values = dict(self.journal.smooth) if self.journal else {}
+        values = dict(self.journal.smooth)
         self.report(
             Progress(
                 step=self.step,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from redraft.core.errors import UsageError
-from redraft.training import processes
+from redraft.training import processes, sharding
 from redraft.training.settings import Train
 
 
@@ -41,13 +41,16 @@ class Update:
         self.names = {id(net): name for name, net in networks.items()}
         self.params = {n: [p for p in net.parameters() if p.requires_grad] for n, net in networks.items()}
         self.device = next(p for ps in self.params.values() for p in ps).device
-        self.waits = self.device.type != "cuda"  # looks at every loss and gradient on the host
+        self.split = any(sharding.is_split(p) for ps in self.params.values() for p in ps)
+        self.waits = self.device.type != "cuda" or self.split  # looks at every loss and gradient
         fused = self.device.type in ("cpu", "cuda")
         self.optimizers = {
             n: torch.optim.Adam(ps, lr=cfg.lr[n], betas=cfg.betas.get(n, (0.9, 0.999)), fused=fused)
             for n, ps in self.params.items()
         }
         scaled = dtype == torch.float16
+        if scaled and self.split:
+            raise UsageError("train.shard does not go with train.precision=fp16; use bf16 or float32.")
         self.scalers = {n: torch.amp.GradScaler(self.device.type, enabled=scaled) for n in networks}
         self.averages = {
             n: {k: v.detach().clone() for k, v in networks[n].state_dict().items()}
@@ -80,7 +83,10 @@ class Update:
         self._seen.add(name)
         with torch.autocast(self.device.type, enabled=False):
             scaled = self.scalers[name].scale(loss / self._parts)
-            scaled.backward(inputs=self.params[name])
+            if self.split:  # FSDP2's weights are not leaves of the graph; the losses reach one network only
+                scaled.backward()
+            else:
+                scaled.backward(inputs=self.params[name])
             if self._part == self._parts - 1:
                 self._move(name, loss.detach())
         torch.clear_autocast_cache()  # it holds half-precision copies of the weights as they were
@@ -90,10 +96,10 @@ class Update:
         optimizer, scaler, params = self.optimizers[name], self.scalers[name], self.params[name]
         grads = [p.grad for p in params if p.grad is not None]
         loss = loss.float().clone()
-        processes.average([*grads, loss])
+        processes.average([loss] if self.split else [*grads, loss])  # FSDP2 averages by itself
         if scaler.is_enabled():
             scaler.unscale_(optimizer)
-        norm = self.norms[name] = torch.nn.utils.get_total_norm(grads)
+        norm = self.norms[name] = sharding.whole(torch.nn.utils.get_total_norm(grads))
         if self.waits and not scaler.is_enabled():
             for what, value in (("loss", loss), ("gradient", norm)):
                 if not torch.isfinite(value):
@@ -105,9 +111,11 @@ class Update:
             scaler.update()
         else:
             if not self.waits:  # as GradScaler does: the fused step is left out when this is 1
-                optimizer.found_inf = (~(norm.isfinite() & loss.isfinite())).float()
+                left_out = ~(norm.isfinite() & loss.isfinite())
+                optimizer.found_inf = left_out.float()  # type: ignore[attr-defined]
             optimizer.step()
         optimizer.zero_grad()
+        sharding.let_go(self.networks[name])
         self._average(name)
 
     def _average(self, name: str) -> None:
@@ -118,7 +126,8 @@ class Update:
             return
         decay = min(self.cfg.ema[name], t / (t + 10))
         learnt = {k for k, _ in self.networks[name].named_parameters(remove_duplicate=False)}
-        state, average = self.networks[name].state_dict(), self.averages[name]
+        state = {k: sharding.local(v) for k, v in self.networks[name].state_dict().items()}
+        average = {k: sharding.local(v) for k, v in self.averages[name].items()}
         keys = [k for k in state if k in learnt]
         torch._foreach_lerp_([average[k] for k in keys], [state[k] for k in keys], 1 - decay)
         for k in state.keys() - learnt:
@@ -145,29 +154,39 @@ class Update:
             for m, mode in modes:
                 m.training = mode
 
-    @torch.no_grad()
-    def _fill(self, states: dict[str, dict[str, Tensor]], values: dict[str, dict[str, Tensor]]) -> None:
-        for name, state in states.items():
-            for k, v in state.items():
-                v.copy_(values[name][k])
-
     def settle(self) -> None:
         """The end of training: the networks take their moving averages for good, in eval mode."""
         self._fill({n: self.networks[n].state_dict() for n in self.averages}, self.averages)
         for net in self.networks.values():
             net.eval()
 
+    @torch.no_grad()
+    def _fill(self, states: dict[str, dict[str, Tensor]], values: dict[str, dict[str, Tensor]]) -> None:
+        for net in self.networks.values():
+            sharding.let_go(net)
+        for name, state in states.items():
+            for k, v in state.items():
+                v.copy_(values[name][k])
+
     def state(self) -> dict[str, Any]:
-        return {
+        """All that the next step needs besides the networks, with whole tensors."""
+        state = {
             "optimizers": {n: o.state_dict() for n, o in self.optimizers.items()},
             "scalers": {n: s.state_dict() for n, s in self.scalers.items()},
             "averages": self.averages,
             "counts": self.counts,
         }
+        return sharding.whole(state)
 
     def load(self, state: dict[str, Any]) -> None:
-        for n, o in self.optimizers.items():
-            o.load_state_dict(state["optimizers"][n])
-            self.scalers[n].load_state_dict(state["scalers"][n])
-        self._fill(self.averages, state["averages"])
+        for name, optimizer in self.optimizers.items():
+            saved = state["optimizers"][name]
+            moments = {
+                i: {k: sharding.split_like(v, self.params[name][i]) for k, v in values.items()}
+                for i, values in saved["state"].items()
+            }
+            optimizer.load_state_dict({**saved, "state": moments})
+            self.scalers[name].load_state_dict(state["scalers"][name])
+            if name in self.averages:
+                sharding.fill(self.averages[name], state["averages"][name])
         self.counts = dict(state["counts"])

@@ -92,8 +92,8 @@ class Watchdog:
             )
         if drift is not None and self._lasts("clip", bool(self.clip) and drift > 10 * self.clip):  # type: ignore[operator]
             notes.append(
-                f"The solver's chain moves by its clip alone (drift {drift:.2g}, clip {self.clip}): its energies "
-                "are too steep for its step. Try a smaller method.langevin.delta or train.lr.solver."
+                f"The solver's chain moves by its clip alone (drift {drift:.2g}, clip {self.clip}): its "
+                "energies are too steep for its step. Try a smaller method.langevin.delta or train.lr.solver."
             )
         return [n for n in notes if self._first(n[:40])]
 
@@ -109,9 +109,9 @@ class Watchdog:
                 return Fault(f"the {who} are stuck at black and white ({share})", net), []
         if step >= 200 and drafts.spread < 0.01 and self._first("z"):
             return None, [
-                f"The initializer ignores z: two drafts of one condition differ by {drafts.spread:.2%} of what real "
-                "pictures do, so all variants will look alike. Try more data noise, a method with latent "
-                "inference (method.latent.steps=5), or less L1 (method.truth_l1)."
+                f"The initializer ignores z: two drafts of one condition differ by {drafts.spread:.2%} of "
+                "what real pictures do, so all variants will look alike. Try method.latent.steps=5 (latent "
+                "inference), or less of method.truth_l1."
             ]
         return None, []
 
@@ -122,27 +122,31 @@ class Watchdog:
         self.left_out.append(step)
         if len(self.left_out) > BATCHES:
             raise DataError(
-                f"{len(self.left_out)} batches held values that are not finite numbers (the last at step {step + 1}); "
-                "look for the damaged pictures with: redraft data check."
+                f"{len(self.left_out)} batches held values that are not finite numbers (the last at step "
+                f"{step + 1}); look for the damaged pictures with: redraft data check."
             )
         return f"The batch of step {step + 1} holds values that are not finite numbers; it is left out."
 
     def act(self, fault: Fault, step: int, back_to: int) -> str:
-        """Lower the blamed learning rate: halve it, and by ten where that did not help; Diverged at the end."""
+        """Lower the blamed learning rate: by two, by ten where that did not help; at last, Diverged."""
         self.tries += 1
         names = [fault.network] if fault.network else self.networks
         if self.tries > TRIES:
             rates = ", ".join(f"train.lr.{n}" for n in names)
             raise Diverged(
-                f"Training failed {self.tries} times, the last at step {step}: {fault.sentence}. Lower {rates} "
-                "by ten, or set train.clip (1.0) or a smaller method.langevin.delta; the last sound state is saved."
+                f"Training failed {self.tries} times, the last at step {step}: {fault.sentence}. Lower "
+                f"{rates} by ten, or set train.clip (1.0) or a smaller method.langevin.delta; "
+                "the last sound state is saved."
             )
         by = 0.1 if back_to <= self.last_try else 0.5
         self.last_try = max(back_to, self.last_try)
         for name in names:
             self.scale[name] = self.scale.get(name, 1.0) * by
         lowered = " and ".join(f"{n} to {self.scale[n]:.3g} of its setting" for n in names)
-        return f"At step {step} {fault.sentence}: went back to step {back_to} and lowered the learning rate of {lowered}."
+        return (
+            f"At step {step} {fault.sentence}: went back to step {back_to} and lowered "
+            f"the learning rate of {lowered}."
+        )
 
     # --- remembering
 

@@ -1,0 +1,26 @@
+"""What a run tells, while it goes and at its end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What ``report`` is called with: after a look at the steps, or when something happened (``event``)."""
+
+    step: int  # steps done
+    total: int | None  # of how many; None while a run by the clock has not fixed it
+    done: float  # share of the run, in [0, 1]
+    seconds: float  # of training, earlier sittings included
+    eta: float | None  # seconds still to go
+    values: dict[str, float]  # means of the last ~20 steps, by their names in metrics.csv
+    event: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    steps: int
+    seconds: float
+    waiting: float  # share of this sitting's time in which the steps waited for their batch
+    events: tuple[str, ...]  # what was told in this sitting
