@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from redraft.core.filters import blur
 from redraft.core.types import Spec
 from redraft.nets.blocks import FiLMNorm, Upsample, halvings
-from redraft.sampling.langevin import blur
 
 
 class Decoder(nn.Module):

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from redraft.core.errors import UsageError
+from redraft.core.filters import blur
 from redraft.core.rng import Noise
 
 Energy = Callable[[Tensor], Tensor]  # x [N, ...] -> E [N]
@@ -35,8 +36,6 @@ class Langevin:
     smooth: float = 0.75  # share a of blur in the preconditioner (1-a)I + aB; ours, 0 = none
 
     def __post_init__(self) -> None:
-        from redraft.core.errors import UsageError
-
         if self.steps < 0:
             raise UsageError(f"langevin.steps counts steps, so it cannot be {self.steps}.")
         if self.delta <= 0 or (self.reference is not None and self.reference <= 0):
@@ -86,11 +85,11 @@ def langevin(
     drift = x.new_zeros(())
     energies, path = [], [x] if trace else []
     for k in range(cfg.steps if steps is None else steps):
-        x.requires_grad_()
-        e = energy(x)
-        (gradient,) = torch.autograd.grad(e.sum(), x)
+        with torch.enable_grad():  # whatever the caller's mode
+            here = x.detach().requires_grad_()
+            e = energy(here)
+            (gradient,) = torch.autograd.grad(e.sum(), here)
         with torch.no_grad():
-            x = x.detach()
             step = -(cfg.delta**2 / 2) * _drift(gradient, x, cfg)
             if k == 0:
                 drift = step.square().mean().sqrt()
@@ -118,14 +117,6 @@ def _drift(gradient: Tensor, x: Tensor, cfg: Langevin) -> Tensor:
     if cfg.smooth:
         gradient = torch.lerp(gradient, blur(gradient), cfg.smooth)
     return gradient
-
-
-def blur(x: Tensor) -> Tensor:
-    """Binomial [1 2 1] blur of [N, C, H, W] in both directions, edges repeated."""
-    row = x.new_tensor([0.25, 0.5, 0.25])
-    c = x.shape[1]
-    kernel = (row[:, None] * row[None]).expand(c, 1, 3, 3)
-    return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), kernel, groups=c)
 
 
 def _channels_last(x: Tensor) -> Tensor:

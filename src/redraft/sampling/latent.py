@@ -32,9 +32,9 @@ def infer_latent(
     """
     z = z.detach()
     for _ in range(cfg.steps):
-        z.requires_grad_()
-        misfit = (x - generate(z)).square().sum() / (2 * sigma**2)
-        (gradient,) = torch.autograd.grad(misfit, z)
-        z = z.detach()
+        with torch.enable_grad():  # whatever the caller's mode
+            here = z.detach().requires_grad_()
+            misfit = (x - generate(here)).square().sum() / (2 * sigma**2)
+            (gradient,) = torch.autograd.grad(misfit, here)
         z = z - (cfg.delta**2 / 2) * (z + gradient) + cfg.delta * rng.normal(*z.shape)
     return z.detach()

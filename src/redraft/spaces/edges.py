@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from redraft.sampling.langevin import blur
+from redraft.core.filters import blur
 
 
 def draw_edges(x: Tensor, low: float = 0.10, high: float = 0.35) -> Tensor:
