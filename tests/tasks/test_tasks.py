@@ -89,7 +89,7 @@ def test_holes_are_holes_and_differ(holes: str) -> None:
     share = masks.mean((1, 2, 3))
     assert (share < 1).all() and (share > 0.05).all()
     if holes != "centre":
-        assert len({m.numpy().tobytes() for m in masks}) > 30
+        assert len({m.numpy().tobytes() for m in masks}) > 20
 
 
 @pytest.mark.parametrize("holes", ["boxes", "strokes", "pixels", "mixed"])
