@@ -99,10 +99,16 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         if not isinstance(value, Mapping):
             raise UsageError(f"Setting {where} holds further settings, not {value!r}.")
         return from_dict(typing.cast(type, hint), value, where + ".")
-    if origin is tuple and isinstance(value, (list, tuple)):
-        item = [args[0]] * len(value) if args[-1] is Ellipsis else args
+    if origin is tuple:
+        many = isinstance(value, (list, tuple)) and args[-1] is Ellipsis
+        item = [args[0]] * len(value) if many else args
+        if not isinstance(value, (list, tuple)) or len(value) != len(item):
+            count = "several" if args[-1] is Ellipsis else len(args)
+            raise UsageError(f"Setting {where} takes {count} values, as in [a, b], not {value!r}.")
         return tuple(_convert(h, v, where) for h, v in zip(item, value, strict=True))
-    if origin is dict and isinstance(value, Mapping):
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UsageError(f"Setting {where} takes named values, as in {{name: value}}, not {value!r}.")
         return {k: _convert(args[1], v, f"{where}.{k}") for k, v in value.items()}
     return _scalar(hint, value, where)
 
