@@ -44,7 +44,11 @@ def override(config: T, assignments: Iterable[str], where: str = "") -> T:
         key, equals, text = line.partition("=")
         if not equals or not key:
             raise UsageError(f"--set takes key=value, for example train.batch=16, not {line!r}.")
-        _put(values, key.strip(), yaml.safe_load(text), config, where)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {key}: {text!r} is not a value that YAML can read.") from None
+        _put(values, key.strip(), value, config, where)
     return from_dict(type(config), values, where)
 
 
