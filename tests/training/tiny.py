@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from redraft.core.rng import stream
-from redraft.core.types import Pair
+from redraft.core.types import Pair, Spec
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.sampling.langevin import Langevin
+from redraft.sampling.pool import Pool
 
 SIZE, CLASSES = 8, 3
 
@@ -46,13 +47,15 @@ class Initializer(nn.Module):
         return self.body(torch.cat([z, self.name(c)], 1)).view(-1, 1, SIZE, SIZE)
 
 
-def method(seed: int = 0, **settings: object) -> CCoopNets:
+def method(seed: int = 0, pool: int = 0, **settings: object) -> CCoopNets:
     """A CCoopNets with weights that are a function of the seed; no global randomness is used up."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         solver, initializer = Solver(), Initializer()
     cfg = CCoopNets.Config(langevin=Langevin(steps=3, delta=1.0), **settings)  # type: ignore[arg-type]
-    return CCoopNets(cfg, solver=solver, initializer=initializer)
+    spec = Spec(size=SIZE, channels=1, condition="category", width=CLASSES)
+    chains = Pool(spec, pool) if pool else None
+    return CCoopNets(cfg, solver=solver, initializer=initializer, pool=chains)
 
 
 def batch_at(t: int, n: int = 8) -> Pair:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from redraft.core.errors import CheckpointError, OutOfSpace
+from redraft.training import processes
 
 NAME = re.compile(r"step_(\d+)\.(\d+)\.([0-9a-f]{16})\.pt")
 MARGIN = 4 << 20  # bytes left for the journal and the pictures
@@ -162,6 +163,41 @@ def _sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+class Keeper:
+    """The checkpoints of one run. Process 0 reads and writes, and hands round what it read."""
+
+    def __init__(self, folder: Path, device: torch.device, keep: int, say: Callable[[str], None]) -> None:
+        self.folder, self.device, self.keep, self.say = folder, device, keep, say
+        self.first = processes.rank() == 0
+
+    def newest(self, before: int | None = None) -> dict[str, Any] | None:
+        """The newest sound state, of a step earlier than ``before``."""
+        state = newest(self.folder, self.device, self.say, before) if self.first else None
+        return processes.hand_round(state)
+
+    def before_fault(self, failed: int) -> dict[str, Any]:
+        """Where to go back to: the newest, or, if going back to step ``failed`` did not help, one earlier."""
+        state = self.newest()
+        if state is not None and state["step"] == failed and (earlier := self.newest(failed)) is not None:
+            state = earlier
+        if state is None:
+            raise CheckpointError(f"The checkpoints in {self.folder} have gone; start the run anew.")
+        return state
+
+    def has(self, step: int) -> bool:
+        files = saved(self.folder)
+        return bool(files) and files[0].step == step
+
+    def save(self, state: dict[str, Any], undo: bool = False) -> None:
+        """Write ``state``; with ``undo`` it replaces all of its step and of later ones."""
+        if self.first:
+            write(self.folder, state, state["step"])
+            if undo:
+                give_up(self.folder, state["step"])
+            prune(self.folder, self.keep)
+        processes.barrier()
 
 
 class _Hashing:

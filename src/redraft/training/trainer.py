@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from redraft.core.config import to_dict
 from redraft.core.errors import CheckpointError, Interrupted, UsageError
-from redraft.core.rng import BatchNoise, PictureNoise, stream
+from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Pair
-from redraft.training import checkpoint, folder, processes, sharding
+from redraft.training import checkpoint, drafts, folder, processes, sharding
 from redraft.training.ahead import Ahead
 from redraft.training.compiling import Compiled
 from redraft.training.device import autocast, pick_precision
@@ -26,10 +26,15 @@ from redraft.training.schedule import Length, factor, shows_pictures
 from redraft.training.settings import Train
 from redraft.training.stops import Stop, stops
 from redraft.training.update import NonFinite, Update
-from redraft.training.watchdog import Drafts, Fault, Watchdog
+from redraft.training.watchdog import Fault, Watchdog
 
 LOOK = 10  # on a GPU the host fetches the values of the steps this often
 Row = dict[str, float | None]
+
+
+def is_lazy(device: torch.device) -> bool:
+    """Whether to look at the values of several steps at once, so that the host does not wait for a GPU."""
+    return device.type == "cuda"
 
 
 def train(
@@ -96,15 +101,17 @@ class _Run:
         self.first = processes.rank() == 0  # the process that writes
         self.length = Length.of(cfg)
         self.dtype = pick_precision(cfg.precision, self.device)
-        self.update = Update(self.networks, cfg, self.dtype)
+        self.lazy = is_lazy(self.device)
+        self.update = Update(self.networks, cfg, self.dtype, raises=not self.lazy)
         clip = getattr(getattr(getattr(method, "cfg", None), "langevin", None), "drift_clip", None)
         self.watchdog = Watchdog(list(self.networks), cfg.energy_limit, clip)
         self.compiled = Compiled(self.networks if cfg.compile else {})
         self.ahead = Ahead(batch_at, self.device)
-        self.look_every = LOOK if self.device.type == "cuda" else 1
-        self.folder = out / "checkpoints"
+        self.look_every = LOOK if self.lazy else 1
+        self.keeper = checkpoint.Keeper(out / "checkpoints", self.device, cfg.keep, self._tell)
         self.journal = Journal(out, self.first)
         self.step, self.seconds = 0, 0.0
+        self.batch: Pair | None = None  # of the last step
         self.waited, self.begun = 0.0, time.perf_counter()
         self.pending: list[tuple[dict[str, Tensor], Row]] = []  # steps that the host has not looked at
         self.stopping = False
@@ -117,7 +124,7 @@ class _Run:
         if not going_on:
             folder.refuse_another(self.out)
         processes.barrier()  # all have looked before one writes
-        state = self._saved() if going_on else None
+        state = self.keeper.newest() if going_on else None
         if state is not None:
             folder.refuse_other_settings(json.loads(state["config"]), self.config, self.out)
             self._restore(state)
@@ -127,13 +134,13 @@ class _Run:
                 )
         if self.first:
             folder.describe(self.out, self.config, self.device, str(self.dtype).removeprefix("torch."))
-        self.journal.cut(self.step)
         if state is None:
-            self._save()  # a disk that cannot hold a checkpoint is told now, not later
+            self.keeper.save(self._state())  # a disk that cannot hold a checkpoint is told now, not later
             if resume:
                 self._tell("The run had stopped before its first checkpoint; it begins anew.")
         else:
             self._tell(f"Goes on at step {self.step}.")
+        self.before = self.seconds  # of earlier sittings
         self.begun = time.perf_counter() - self.seconds
 
     def go(self) -> Outcome:
@@ -146,7 +153,7 @@ class _Run:
                 f"The time is over at step {self.step} of {self.length.total}: ended before its last steps."
             )
         self.update.settle()
-        share = self.waited / max(self.seconds, 1e-9)
+        share = self.waited / max(self.seconds - self.before, 1e-9)
         return Outcome(steps=self.step, seconds=self.seconds, waiting=share, events=tuple(self.events))
 
     def close(self) -> None:
@@ -155,8 +162,8 @@ class _Run:
         self.journal.close()
 
     def _stop(self) -> None:
-        if not self._is_saved():
-            self._save()
+        if not self.keeper.has(self.step):
+            self.keeper.save(self._state())
         of = f" of {self.length.total}" if self.length.total else ""
         raise Interrupted(
             f"Stopped at step {self.step}{of}; all is saved in {self.out}. "
@@ -171,7 +178,7 @@ class _Run:
             self._step(t)
         except NonFinite as problem:
             self.update.forget()
-            self._go_back(Fault(str(problem), problem.network))
+            self._go_back(Fault(str(problem), problem.network), t)
             return
         except Exception as failure:
             if not self.compiled.is_to_blame(failure):
@@ -179,18 +186,19 @@ class _Run:
             self.update.forget()
             self._tell(f"torch.compile failed here ({type(failure).__name__}); going on without it.")
             self.compiled.undo()
-            self._rewind(self._newest(None))
+            self._restore(self.keeper.before_fault(-1), back=True)
             return
         self.step += 1
         self._after()
 
     def _step(self, t: int) -> None:
-        batch = self.ahead.get(t)
+        batch = self.batch = self.ahead.get(t)
         self.waited += self.ahead.waited
         row: Row = {"step": t + 1, "seconds": time.perf_counter() - self.begun, "wait": self.ahead.waited}
-        if t in self.watchdog.left_out or (self.update.waits and not self._finite(batch)):
+        if t in self.watchdog.left_out or (not self.lazy and not self._finite(batch)):
             if t not in self.watchdog.left_out:
                 self._tell(self.watchdog.leave_out(t))
+            self.batch = None
             return
         share = factor(t, self.length.total, self.cfg.warmup, self.cfg.decay)
         self.update.set_rates(share, self.watchdog.scale)
@@ -235,11 +243,11 @@ class _Run:
         if not self._look():
             return
         if fault:
-            self._go_back(fault)
+            self._go_back(fault, t - 1)
             return
         fixed = self.length.fix(t, self.seconds)
         if saves or fixed or self.length.over(t, self.seconds):
-            self._save()
+            self.keeper.save(self._state())
         if draws:
             self._draw()
         self._report()
@@ -255,8 +263,7 @@ class _Run:
             fault = self.watchdog.read({k: v for k, v in row.items() if k not in ("step", "seconds", "wait")})
             if fault:
                 self.journal.rows(rows[:i])
-                self.step = int(row["step"] or 0) - 1
-                self._go_back(fault)
+                self._go_back(fault, int(row["step"] or 0) - 1)
                 return False
             for note in self.watchdog.notes(row):
                 self._tell(note)
@@ -284,70 +291,37 @@ class _Run:
         return rows
 
     def _check_drafts(self) -> Fault | None:
-        """Look at how eight drafts vary with z."""
-        condition, target = self.batch_at(0)
-        c = None if condition is None else condition[:4].repeat(2, *[1] * (condition.ndim - 1))
-        n = 8 if c is None else len(c)
+        """Look at how a few drafts vary with z."""
+        if self.batch is None:
+            return None
         with self.update.looking(averaged=False), autocast(self.device, self.dtype):
-            sample = self.method.generate(c, n, PictureNoise(self.seed, range(n), self.device))  # type: ignore[operator]
-        drafts = Drafts.of(sample.drafts.float(), sample.images.float(), target)
-        values = torch.tensor(drafts, device=self.device)
-        processes.average([values])
-        drafts = Drafts(*values.tolist())
-        fault, notes = self.watchdog.look(drafts, self.step)
+            seen = drafts.look(self.method, self.batch, self.seed)
         if self.pending:
-            self.pending[-1][1]["drafts_spread"] = drafts.spread
+            self.pending[-1][1]["drafts_spread"] = seen.spread
+        fault, notes = self.watchdog.look(seen, self.step)
         for note in notes:
             self._tell(note)
         return fault
 
     # --- going back
 
-    def _go_back(self, fault: Fault) -> None:
-        """Undo what was learnt since a sound checkpoint, with what the watchdog lowers."""
+    def _go_back(self, fault: Fault, at: int) -> None:
+        """Undo what was learnt since a sound checkpoint before step ``at``, with what the watchdog lowers."""
         self.pending = []
-        at = self.step
-        if not self.update.waits and not self._finite(self.batch_at(at)):
+        if self.lazy and not self._finite(self.batch_at(at)):
             sentence = self.watchdog.leave_out(at)
-            state = self._newest(None)
+            state = self.keeper.before_fault(-1)
         else:
-            state = self._newest(self.watchdog.last_try)
+            state = self.keeper.before_fault(self.watchdog.last_try)
             sentence = self.watchdog.act(fault, at + 1, state["step"])
-        self._rewind(state)
-        self._save()
-        if self.first:
-            checkpoint.give_up(self.folder, self.step)
-            checkpoint.prune(self.folder, self.cfg.keep)
-        processes.barrier()
+        self._restore(state, back=True)
+        self.keeper.save(self._state(), undo=True)
         self._tell(sentence)
-
-    def _rewind(self, state: dict[str, Any]) -> None:
-        told, seconds = self.watchdog.told, self.seconds
-        self._restore(state, acts=False)
-        self.watchdog.told, self.seconds = told, seconds
-        self.journal.cut(self.step)
 
     # --- saving
 
-    def _newest(self, failed: int | None) -> dict[str, Any]:
-        """The newest checkpoint; where going back to step ``failed`` did not help, the one before it."""
-        state = self._saved()
-        if state is not None and state["step"] == failed and (before := self._saved(failed)) is not None:
-            state = before
-        if state is None:
-            raise CheckpointError(f"The checkpoints in {self.folder} have gone; start the run anew.")
-        return state
-
-    def _saved(self, before: int | None = None) -> dict[str, Any] | None:
-        state = checkpoint.newest(self.folder, self.device, self._tell, before) if self.first else None
-        return processes.hand_round(state)
-
-    def _is_saved(self) -> bool:
-        files = checkpoint.saved(self.folder)
-        return bool(files) and files[0].step == self.step
-
-    def _save(self) -> None:
-        state = {
+    def _state(self) -> dict[str, Any]:
+        return {
             "step": self.step,
             "total": self.length.total,
             "seconds": self.seconds,
@@ -357,26 +331,23 @@ class _Run:
             "update": self.update.state(),
             "watchdog": self.watchdog.state(),
         }
-        if self.first:
-            checkpoint.write(self.folder, state, self.step)
-            checkpoint.prune(self.folder, self.cfg.keep)
-        processes.barrier()
 
-    def _restore(self, state: dict[str, Any], *, acts: bool = True) -> None:
-        self._load(state["method"])
-        self.update.load(state["update"])
-        self.watchdog.load(state["watchdog"], acts=acts)
-        self.step, self.seconds = state["step"], state["seconds"]
-        if self.cfg.steps is None:
-            self.length.total = state["total"]
-
-    def _load(self, values: dict[str, Tensor]) -> None:
-        state = self.method.state_dict()
+    def _restore(self, state: dict[str, Any], *, back: bool = False) -> None:
+        """Take over a checkpoint; going ``back``, time and what the watchdog did are not undone."""
+        mine = self.method.state_dict()
+        if mine.keys() != state["method"].keys():
+            raise CheckpointError(f"The checkpoints in {self.keeper.folder} are of other networks.")
         for net in self.networks.values():
             sharding.let_go(net)
-        if state.keys() != values.keys():
-            raise CheckpointError(f"The checkpoints in {self.folder} are of other networks than this run's.")
-        sharding.fill(state, values)
+        sharding.fill(mine, state["method"])
+        self.update.load(state["update"])
+        self.watchdog.load(state["watchdog"], acts=not back)
+        self.step = state["step"]
+        if not back:
+            self.seconds = state["seconds"]
+            if self.cfg.steps is None:
+                self.length.total = state["total"]
+        self.journal.cut(self.step)
 
     # --- telling
 

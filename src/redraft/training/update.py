@@ -28,13 +28,17 @@ class Update:
     Losses are means over pictures, so that the mean of the gradients of the parts of a batch, over
     micro-batches and over processes, is the gradient of the whole.
 
-    On a CPU a non-finite loss or gradient raises ``NonFinite``. On a GPU that would make the host wait
-    for the device twice a step; there the fused optimizer leaves out such an update by itself, and the
-    trainer sees it in ``norms`` when it next looks.
+    A non-finite loss or gradient ``raises`` NonFinite. On a GPU that would make the host wait for the
+    device twice a step; without ``raises`` the fused optimizer leaves out such an update by itself, and
+    the trainer sees it in ``norms`` when it next looks.
     """
 
     def __init__(
-        self, networks: dict[str, nn.Module], cfg: Train, dtype: torch.dtype = torch.float32
+        self,
+        networks: dict[str, nn.Module],
+        cfg: Train,
+        dtype: torch.dtype = torch.float32,
+        raises: bool = True,
     ) -> None:
         cfg.fit(networks)
         self.networks, self.cfg = networks, cfg
@@ -42,7 +46,7 @@ class Update:
         self.params = {n: [p for p in net.parameters() if p.requires_grad] for n, net in networks.items()}
         self.device = next(p for ps in self.params.values() for p in ps).device
         self.split = any(sharding.is_split(p) for ps in self.params.values() for p in ps)
-        self.waits = self.device.type != "cuda" or self.split  # looks at every loss and gradient
+        self.raises = raises or self.split  # FSDP2's tensors do not go with ``found_inf``
         fused = self.device.type in ("cpu", "cuda")
         self.optimizers = {
             n: torch.optim.Adam(ps, lr=cfg.lr[n], betas=cfg.betas.get(n, (0.9, 0.999)), fused=fused)
@@ -100,7 +104,7 @@ class Update:
         if scaler.is_enabled():
             scaler.unscale_(optimizer)
         norm = self.norms[name] = sharding.whole(torch.nn.utils.get_total_norm(grads))
-        if self.waits and not scaler.is_enabled():
+        if self.raises and not scaler.is_enabled():
             for what, value in (("loss", loss), ("gradient", norm)):
                 if not torch.isfinite(value):
                     raise NonFinite(name, what)
@@ -110,7 +114,7 @@ class Update:
             scaler.step(optimizer)
             scaler.update()
         else:
-            if not self.waits:  # as GradScaler does: the fused step is left out when this is 1
+            if not self.raises:  # as GradScaler does: the fused step is left out when this is 1
                 left_out = ~(norm.isfinite() & loss.isfinite())
                 optimizer.found_inf = left_out.float()  # type: ignore[attr-defined]
             optimizer.step()

@@ -19,14 +19,14 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from torch import Tensor
-
 from redraft.core.errors import DataError, Diverged
+from redraft.training.drafts import Drafts
 
 TRIES = 6  # times it goes back before it gives up
 BATCHES = 20  # batches it leaves out before it gives up
 SURGE = {"energy": 10.0, "loss": 30.0}  # times its own mean of the last ~100 steps
 STILL = 1e-3  # a move of the chain (rms, pictures in [-1, 1]) below this is none
+CALM = 2000  # steps without a fault that make up for one
 PATIENCE = 50  # steps in which a chain must misbehave
 
 
@@ -37,24 +37,6 @@ class Fault(NamedTuple):
     network: str | None
 
 
-class Drafts(NamedTuple):
-    """A look at a few drafts: how much they vary with z, and what share sits at -1 or 1."""
-
-    spread: float  # rms difference of two drafts of one condition, in units of that of two real pictures
-    draft_ends: float
-    refined_ends: float
-    real_ends: float
-
-    @classmethod
-    def of(cls, drafts: Tensor, refined: Tensor, real: Tensor) -> Drafts:
-        """``drafts`` and ``refined`` [2N, C, H, W]: the second N are the first's conditions, another z."""
-        one, other = drafts.chunk(2)
-        differ = (one - other).square().mean().sqrt()
-        usual = (2 * real.var(0, unbiased=len(real) > 1)).mean().sqrt()
-        ends = [(x.abs() > 0.99).float().mean().item() for x in (drafts, refined, real)]
-        return cls((differ / usual.clamp_min(1e-3)).item(), *ends)
-
-
 class Watchdog:
     def __init__(
         self, networks: list[str], energy_limit: float | None, drift_clip: float | None = None
@@ -62,7 +44,8 @@ class Watchdog:
         self.networks, self.limit, self.clip = networks, energy_limit, drift_clip
         self.scale: dict[str, float] = {}  # what the learning rates were lowered to
         self.left_out: list[int] = []  # steps whose batches are left out
-        self.tries = 0
+        self.tries = 0  # times it went back; forgotten one by one in CALM steps without a fault
+        self.calm = 0
         self.last_try = -1  # the step that it last went back to
         self.means: dict[str, float] = {}
         self.seen = 0
@@ -75,7 +58,9 @@ class Watchdog:
         """The values of one step; returns the first fault."""
         values = {k: v for k, v in row.items() if v is not None}
         fault = self._finite(values) or (self._surge(values) or self._stuck(values) if self.limit else None)
-        self.seen += 1
+        self.seen, self.calm = self.seen + 1, self.calm + 1
+        if self.calm % CALM == 0:
+            self.tries = max(0, self.tries - 1)
         for key, value in values.items():
             before = self.means.get(key, abs(value))
             self.means[key] = before + (abs(value) - before) / min(self.seen, 100)
@@ -129,7 +114,7 @@ class Watchdog:
 
     def act(self, fault: Fault, step: int, back_to: int) -> str:
         """Lower the blamed learning rate: by two, by ten where that did not help; at last, Diverged."""
-        self.tries += 1
+        self.tries, self.calm = self.tries + 1, 0
         names = [fault.network] if fault.network else self.networks
         if self.tries > TRIES:
             rates = ", ".join(f"train.lr.{n}" for n in names)
@@ -151,12 +136,14 @@ class Watchdog:
     # --- remembering
 
     def state(self) -> dict[str, Any]:
-        seen = {"means": self.means, "seen": self.seen, "runs": self.runs, "told": self.told}
+        seen = {"means": self.means, "seen": self.seen, "runs": self.runs}
         acts = {
             "scale": self.scale,
             "left_out": self.left_out,
             "tries": self.tries,
+            "calm": self.calm,
             "last_try": self.last_try,
+            "told": self.told,
         }
         return {"seen": seen, "acts": acts}
 
@@ -166,12 +153,12 @@ class Watchdog:
         self.means, self.runs, self.seen = dict(seen["means"]), dict(seen["runs"]), seen["seen"]
         if acts:
             did = state["acts"]
-            self.told, self.scale, self.left_out = (
-                list(seen["told"]),
+            self.scale, self.left_out, self.told = (
                 dict(did["scale"]),
                 list(did["left_out"]),
+                list(did["told"]),
             )
-            self.tries, self.last_try = did["tries"], did["last_try"]
+            self.tries, self.calm, self.last_try = did["tries"], did["calm"], did["last_try"]
 
     # --- rules
 
@@ -189,7 +176,7 @@ class Watchdog:
                 continue
             usual = self.means.get(key, abs(value))
             surge = abs(value) > self.limit and abs(value) > SURGE[kind] * usual
-            if surge or (kind == "energy" and abs(value) > 100 * self.limit):
+            if surge or (kind == "energy" and abs(value) > 10 * self.limit):
                 return Fault(f"{key} ran away to {value:.3g} (usual: {usual:.2g})", self._owner(key))
         return None
 
