@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from redraft.core.rng import stream
+from redraft.core.rng import PictureNoise, stream
 from redraft.core.types import Pair, Spec
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.sampling.langevin import Langevin
@@ -65,3 +65,9 @@ def batch_at(t: int, n: int = 8) -> Pair:
     x = torch.full((n, 1, SIZE, SIZE), -0.5)
     x[torch.arange(n), 0, 2 * c + 1] = 0.8
     return Pair(c, (x + 0.1 * torch.randn(x.shape, generator=g)).clamp(-1, 1))
+
+
+def drafts(method: CCoopNets) -> Tensor:
+    """Eight drafts of each category, [24, 1, 8, 8]."""
+    c = torch.arange(CLASSES).repeat(8)
+    return method.generate(c, len(c), PictureNoise(0, range(len(c))), refine=0).drafts
