@@ -1,0 +1,50 @@
+"""Does a picture agree with its condition? For drawings, and for what a condition fixes exactly.
+
+Categories are asked of ``judge``, label maps of ``segmenter``.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from redraft.evaluation.paired import rmse
+from redraft.spaces.edges import draw_edges
+from redraft.spaces.pixels import luma
+
+
+def edge_agreement(x: Tensor, drawing: Tensor, tolerance: int = 1) -> Tensor:
+    """F-measure [N] of the edges of x against a drawing [N, 1, H, W] in [-1, 1], dark lines on light paper."""
+    return f_measure(draw_edges(x) < 0, luma(drawing) < 0, tolerance)
+
+
+def f_measure(found: Tensor, wanted: Tensor, tolerance: int = 1) -> Tensor:
+    """Of line pixels, bool [N, 1, H, W]: a pixel counts as met when the other drawing has one within
+    ``tolerance`` px. Two empty drawings agree (1), an empty one and another do not (0)."""
+    a, b = found.double(), wanted.double()
+    hit_a, hit_b = (a * _near(b, tolerance)).sum((1, 2, 3)), (b * _near(a, tolerance)).sum((1, 2, 3))
+    drawn_a, drawn_b = a.sum((1, 2, 3)), b.sum((1, 2, 3))
+    precision, recall = hit_a / drawn_a.clamp_min(1), hit_b / drawn_b.clamp_min(1)
+    f = 2 * precision * recall / (precision + recall).clamp_min(1e-12)
+    return f.where(drawn_a + drawn_b > 0, f.new_ones(()))
+
+
+def known_error(x: Tensor, c: Tensor) -> Tensor:
+    """Recovery: root mean square difference [N] at the known pixels; c is the picture and its mask."""
+    picture, mask = c[:, :-1].double(), c[:, -1:].double()
+    gap = (x.double() - picture).square() * mask
+    return (gap.flatten(1).sum(1) / (mask.flatten(1).sum(1) * x.shape[1]).clamp_min(1)).sqrt()
+
+
+def reduced_error(x: Tensor, c: Tensor, factor: int) -> Tensor:
+    """Upscaling: root mean square difference [N] of x and c after both are reduced by ``factor``."""
+    return rmse(F.avg_pool2d(x, factor), F.avg_pool2d(c, factor))
+
+
+def luma_error(x: Tensor, c: Tensor) -> Tensor:
+    """Colouring: root mean square difference [N] of the luma of x and the grey picture c."""
+    return rmse(luma(x), c)
+
+
+def _near(a: Tensor, tolerance: int) -> Tensor:
+    return F.max_pool2d(a, 2 * tolerance + 1, 1, tolerance) if tolerance else a
