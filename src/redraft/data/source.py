@@ -116,7 +116,7 @@ def _half(array: np.ndarray, half: str) -> np.ndarray:
 def _stored(source: Source) -> np.ndarray | None:
     if not is_stored(source):
         return None
-    rows = _sheet(source.path) if source.path.endswith(".webp") else idx(source.path)
+    rows = _sheet(source.path) if ".sheet." in source.path else idx(source.path)
     if source.row is None or source.row >= len(rows):
         raise DataError(f"{source.path} holds {len(rows)} pictures, so there is no row {source.row}.")
     return rows[source.row]
@@ -150,17 +150,12 @@ def idx(path: str) -> np.ndarray:
 @functools.lru_cache(maxsize=4)
 def _sheet(path: str) -> np.ndarray:
     """A lossless sheet of square tiles, row by row, with their size in the .json beside it: [M, S, S, C]."""
-    side = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))["size"]
+    side = json.loads(Path(path.partition(".sheet.")[0] + ".json").read_text("utf-8"))["size"]
     with images.opened(path) as picture:
         sheet = np.asarray(picture)
-    sheet = sheet[..., :1] if picture.mode == "RGB" and _is_grey(sheet) else sheet
     rows, columns = sheet.shape[0] // side, sheet.shape[1] // side
-    tiles = sheet.reshape(rows, side, columns, side, -1).transpose(0, 2, 1, 3, 4)
+    tiles = sheet.reshape(rows, side, columns, side, -1).swapaxes(1, 2)
     return np.ascontiguousarray(tiles).reshape(rows * columns, side, side, -1)
-
-
-def _is_grey(array: np.ndarray) -> bool:
-    return bool((array == array[..., :1]).all())
 
 
 @functools.lru_cache(maxsize=8)
@@ -169,6 +164,11 @@ def _archive(path: str) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as broken:
         raise DataError(f"{path} cannot be read as a zip ({broken}).") from None
+
+
+def member_size(source: Source) -> int:
+    """Bytes of a member of a zip, unpacked."""
+    return _archive(source.path).getinfo(source.member).file_size
 
 
 def members(path: str) -> list[zipfile.ZipInfo]:
