@@ -151,11 +151,11 @@ def broken(recover_run: Path, tmp_path: Path) -> Path:
 def resaved(place: Path, change: str) -> None:
     stored = bundle.load(place)
     tensors, config = dict(stored.tensors), dict(stored.config)
-    name = next(n for n in tensors if n.startswith("solver"))
+    name = next(n for n in tensors if n.startswith("method.solver"))
     if change == "missing":
         del tensors[name]
     if change == "extra":
-        tensors["solver.more"] = tensors[name].clone()
+        tensors["method.solver.more"] = tensors[name].clone()
     if change == "shape":
         tensors[name] = tensors[name].flatten()[:3].clone()
     bundle.save(place, {k: config[k] for k in ("run", "about")}, tensors, "", replace=True)

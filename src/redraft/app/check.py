@@ -5,32 +5,32 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
-from redraft import data
 from redraft.core.errors import DataError, UsageError
-from redraft.data import Folder
+from redraft.data import Folder, catalogue, embedded, embedded_names, recognise
+from redraft.data.check import check
 
 
 def open_folder(place: str, direction: str | None = None, seed: int = 0) -> Folder:
     """A folder of the user's, or an embedded set by its name (a folder of that name comes first)."""
     if Path(place).exists():
-        return data.recognise(place, direction=direction, seed=seed)
-    if place in data.embedded_names():
-        return data.embedded(place)
-    names = ", ".join(data.embedded_names())
+        return recognise(place, direction=direction, seed=seed)
+    if place in embedded_names():
+        return embedded(place)
+    names = ", ".join(embedded_names())
     raise DataError(f"There is no folder {place}, and no embedded set of that name (known: {names}).")
 
 
 def check_lines(place: str, direction: str | None) -> tuple[list[str], bool]:
     """The report on a folder as lines, and whether training would go wrong."""
     folder = open_folder(place, direction)
-    report = data.check(folder)
+    report = check(folder)
     return report.lines(), report.fatal
 
 
 def catalogue_lines() -> list[str]:
     """The data that come with the package, and others with their terms."""
     lines = []
-    for entry in data.catalogue():
+    for entry in catalogue():
         lines.append(f"{entry.name:<22} {entry.what}")
         lines += textwrap.wrap(f"from {entry.where}; terms: {entry.terms}", 100, initial_indent=" " * 23, subsequent_indent=" " * 23)
     return lines

@@ -8,7 +8,7 @@ import torch
 
 from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Pair
-from redraft.data import Folder, Loader, Store, build, in_order
+from redraft.data import Cache, Folder, Loader, Raw, Store, in_order
 from redraft.recipes.run import Run
 from redraft.tasks import Task
 from redraft.training.processes import rank, world
@@ -18,7 +18,7 @@ def store(folder: Folder, split: str, run: Run) -> Store:
     """The split, decoded once; training pictures with a margin for random crops."""
     task = run.task
     margin = run.reading.margin if split == "train" else 0
-    return build(folder, split, size=task.spec.size, channels=task.spec.channels, margin=margin)
+    return Cache().build(folder, split, size=task.spec.size, channels=task.spec.channels, margin=margin)
 
 
 def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair]:
@@ -35,7 +35,7 @@ def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair
 
     def batch_at(t: int) -> Pair:
         noise = BatchNoise(stream(run.seed, "task", t), rank(), world())
-        pair = run.task.pair(loader.batch(t).to(device), noise)
+        pair = run.task.pair(_on(loader.batch(t), device), noise)
         return pair._replace(target=_stretch(pair.target)) if run.reading.stretch else pair
 
     return batch_at
@@ -50,7 +50,7 @@ def pairs(data: Store, task: Task, device: torch.device, seed: int, most: int | 
         if take <= 0:
             return
         seen += take
-        pair = task.pair(raw.to(device), noise)
+        pair = task.pair(_on(raw, device), noise)
         yield Pair(None if pair.condition is None else pair.condition[:take], pair.target[:take])
 
 
@@ -60,6 +60,12 @@ def gathered(parts: Iterator[Pair]) -> Pair:
     x = torch.cat([p.target for p in listed])
     c = None if listed[0].condition is None else torch.cat([p.condition for p in listed if p.condition is not None])
     return Pair(c, x)
+
+
+def _on(raw: Raw, device: torch.device) -> Raw:
+    """The raw values on the device, where they become floats."""
+    moved = (None if v is None else v.to(device) for v in raw[:3])
+    return Raw(*moved, raw.names)
 
 
 def _stretch(x: torch.Tensor) -> torch.Tensor:

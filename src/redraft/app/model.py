@@ -25,7 +25,8 @@ class Made:
     """What a model made: row i of every field belongs to picture i.
 
     ``percentiles`` [N]: share of held-out real pictures, in per cent, that the solver finds worse.
-    ``novelty`` [N]: how unlike anything seen the condition is, in per cent; None without conditions.
+    ``novelty`` [N]: per cent of held-out conditions that are nearer to those trained on; None where the
+    condition is no picture. Beyond 99 it is unlike anything seen.
     """
 
     images: Tensor  # [N, C, H, W] in [-1, 1]
@@ -74,17 +75,22 @@ class Model:
         except (KeyError, TypeError, UsageError) as wrong:
             raise BundleError(f"The settings in {place}/config.json cannot be used: {wrong}") from None
         method = build(run)
-        weights, calibration = Calibration.split(stored.tensors)
-        bundle.match(weights, {k: tuple(v.shape) for k, v in method.state_dict().items()})
-        method.load_state_dict(weights)
+        empty = Calibration.of(torch.zeros(0), None, None)
+        wanted = {k: v.shape for k, v in method.state_dict(prefix="method.").items()}
+        # how many real pairs a calibration remembers is its own business
+        wanted |= {k: stored.tensors.get(k, v).shape for k, v in _dotted(empty).items()}
+        bundle.match(stored.tensors, wanted)
+        method.load_state_dict(bundle.part(stored.tensors, "method"))
+        calibration = Calibration.read(bundle.part(stored.tensors, "calibration"))
         about = stored.config.get("about", {})
         return cls(run, method, calibration, hash=stored.hash, about=about, device=pick_device(device))
 
-    def save_pretrained(self, folder: str | Path, card: str = "") -> None:
-        """Write a bundle: config.json, model.safetensors, README.md; the folder must not exist."""
-        tensors = {k: v.detach().cpu().contiguous() for k, v in self.method.state_dict().items()}
-        tensors |= self.calibration.tensors()
-        bundle.save(Path(folder), {"run": self.run.to_dict(), "about": self.about}, tensors, card)
+    def save_pretrained(self, folder: str | Path, card: str = "", *, replace: bool = False) -> None:
+        """Write a bundle: config.json, model.safetensors, README.md. One that is there is kept unless ``replace``."""
+        tensors = self.method.state_dict(prefix="method.") | _dotted(self.calibration)
+        tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+        config = {"run": self.run.to_dict(), "about": self.about}
+        self.hash = bundle.save(folder, config, tensors, card, replace=replace)
 
     def __call__(
         self,
@@ -148,19 +154,23 @@ class Model:
             parts.append(self.method.generate(rows, len(some), noise, refine=refine, trace=trace))
             sizes += [len(some)] * len(some)
         whole = _join(parts)
-        novelty = None if c is None else self.calibration.novelty(c)
+        novelty = self.calibration.novelty(c)
         return Made(
             images=whole.images.clamp(-1, 1),
             drafts=whole.drafts.clamp(-1, 1),
             energies=whole.energies,
             draft_energies=whole.draft_energies,
-            percentiles=self.calibration.percentiles(whole.energies),
-            novelty=novelty,
+            percentiles=100 * self.calibration.better_than(whole.energies),
+            novelty=None if novelty is None else 100 * novelty,
             variants=variants,
             trace=whole.trace,
             trace_energies=whole.trace_energies,
             batch=sizes,
         )
+
+
+def _dotted(calibration: Calibration) -> dict[str, Tensor]:
+    return {f"calibration.{k}": v for k, v in calibration.tensors().items()}
 
 
 _A = {"category": "a category", "picture": "a picture"}

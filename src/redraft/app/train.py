@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from redraft import data as files
 from redraft.app.check import open_folder, suited
 from redraft.app.examples import batches, gathered, pairs, store
 from redraft.app.model import Model
@@ -18,7 +17,8 @@ from redraft.core import images
 from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.rng import PictureNoise
 from redraft.core.types import Pair
-from redraft.data import Folder
+from redraft.data import Folder, Report
+from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.nets.blocks import parameters
 from redraft.recipes import RECIPES, Run, build
@@ -29,6 +29,7 @@ from redraft.training import train as fit
 from redraft.training.processes import barrier, processes, rank
 
 SIZES = "28, or a multiple of 16 from 16 to 1024"
+VECTORS = ("none", "category")  # tasks whose networks take 28 px
 HELD_OUT = 512  # real pairs whose energies are kept for the score
 
 
@@ -52,22 +53,24 @@ def train(
     where = pick_device(device)
     with processes(where):
         folder = open_folder(data, direction)
-        _refuse(files.check(folder, quick=True))
-        run = plan(folder, task, method, recipe, size, seed)
+        report = check(folder)
+        _refuse(report)
+        run = plan(report, task, method, recipe, size, seed)
         run = run.override([*_length(steps, minutes), *settings])
         place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.method_name}")
         return fit_run(folder, run, place, where, resume=resume)
 
 
 def plan(
-    folder: Folder, task: str | None, method: str | None, recipe: str, size: int | None, seed: int
+    report: Report, task: str | None, method: str | None, recipe: str, size: int | None, seed: int
 ) -> Run:
     """The run that suits the folder, with what the user wishes."""
+    folder = report.folder
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
     name = suited(folder, task)
     method = method_for(name, method)
-    made = TASKS[name].of(folder, _size(folder, name, size))
+    made = TASKS[name].of(folder, _size(report, name, size))
     return RECIPES[recipe](made, method, len(folder.examples["train"]), seed)
 
 
@@ -106,7 +109,7 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
             "pictures": len(training),
             "data": folder.understood,
         }
-        model = Model(run, method, Calibration.fit(energies, known.condition, real.condition), about=about, device=device)
+        model = Model(run, method, Calibration.of(energies, known.condition, real.condition), about=about, device=device)
         model.save_pretrained(out / "model", card(run, about), replace=True)
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
     barrier()
@@ -140,16 +143,17 @@ def _drawer(run: Run, few: Pair, device: torch.device) -> Callable[[nn.Module], 
     return draw
 
 
-def _size(folder: Folder, task: str, wanted: int | None) -> int:
+def _size(report: Report, task: str, wanted: int | None) -> int:
+    """The wanted size if networks can have it; else the usual picture's, between 28 and 64 px."""
     if wanted is None:
-        native = files.usual_size(folder)
-        if native < 32 and TASKS[task] in (TASKS["none"], TASKS["category"]) and native >= 28:
-            return 28
-        return 32 if native < 64 else 64
+        usual = max(report.sizes, key=lambda size: report.sizes[size], default=(64, 64))
+        if min(usual) >= 64:
+            return 64
+        return 28 if min(usual) < 32 and task in VECTORS else 32
     if wanted != 28 and (wanted % 16 or not 16 <= wanted <= 1024):
         raise UsageError(f"--size is {SIZES}, not {wanted}.")
-    if wanted == 28 and task not in ("none", "category"):
-        raise UsageError(f"--size 28 is for tasks none and category; use 32 for {task}.")
+    if wanted == 28 and task not in VECTORS:
+        raise UsageError(f"--size 28 is for tasks {' and '.join(VECTORS)}; use 32 for {task}.")
     return wanted
 
 
@@ -167,7 +171,7 @@ def _length(steps: int | None, minutes: float | None) -> list[str]:
     return ["train.minutes=10"]
 
 
-def _refuse(report: files.Report) -> None:
+def _refuse(report: Report) -> None:
     if report.fatal:
         worst = next(f.sentence for f in report.findings if f.severity == "error")
         raise DataError(f"{worst} (See: redraft data check)")
