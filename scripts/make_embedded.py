@@ -86,11 +86,15 @@ def sheet(tiles: np.ndarray, columns: int) -> np.ndarray:
     filled = np.zeros((rows * columns, *tiles.shape[1:]), np.uint8)
     filled[: len(tiles)] = tiles
     apart = filled.reshape(rows, columns, side, side, *tiles.shape[3:])
-    return np.ascontiguousarray(np.swapaxes(apart, 1, 2)).reshape(rows * side, columns * side, *tiles.shape[3:])
+    return np.ascontiguousarray(np.swapaxes(apart, 1, 2)).reshape(
+        rows * side, columns * side, *tiles.shape[3:]
+    )
 
 
 def save(name: str, facts: dict[str, object]) -> None:
-    (OUT / f"{name}.json").write_text(json.dumps(facts, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8")
+    (OUT / f"{name}.json").write_text(
+        json.dumps(facts, ensure_ascii=False, separators=(",", ":")) + "\n", "utf-8"
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -134,11 +134,11 @@ def to_tensor(array: np.ndarray) -> Tensor:
 
 def to_array(tensor: Tensor, bits: int = 8) -> np.ndarray:
     """float [C, H, W], clamped to [-1, 1] -> [H, W, C] uint8 (``bits=8``) or uint16 (``bits=16``)."""
-    dtype = {8: np.uint8, 16: np.uint16}.get(bits)
-    if dtype is None:
+    if bits not in (8, 16):
         raise UsageError(f"Pictures have 8 or 16 bits, not {bits}.")
+    dtype = np.dtype(np.uint8 if bits == 8 else np.uint16)
     values = tensor.detach().to("cpu", torch.float64).clamp(-1, 1).permute(1, 2, 0).numpy()
-    return np.rint((values + 1) * (np.iinfo(dtype).max / 2)).astype(dtype)
+    return np.rint((values + 1) * ((2**bits - 1) / 2)).astype(dtype)
 
 
 def write(picture: Tensor, path: str | Path, info: dict[str, str] | None = None, bits: int = 8) -> None:
@@ -156,7 +156,7 @@ def read_info(path: str | Path) -> dict[str, str]:
 
 def save(path: Path, content: bytes) -> None:
     """Write a file atomically: a reader sees the old one or the whole new one; a full disk is OutOfSpace."""
-    temporary = path.withname_of(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with saving(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def grid(rows: list[Tensor], scale: int = 1, gap: int = 2) -> Tensor:
     return sheet.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
 
 
-def resize(array: np.ndarray, size: tuple[int, int], box: tuple[float, ...]) -> np.ndarray:
+def resize(array: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
     """The part ``box`` = (left, top, right, bottom, px) of [H, W, C] as [height, width, C], size = (w, h).
 
     Lanczos with antialiasing (the filter grows with the reduction), in the array's own depth.
@@ -255,7 +255,7 @@ def _read_16(picture: Image.Image, background: RGB) -> np.ndarray:
 
 def _two_bytes(picture: Image.Image, raw: str) -> np.ndarray:
     """Colour of 16 bits: Pillow keeps one byte of each two, so decode twice, once for either byte."""
-    start = picture.filename or picture.fp
+    start: Any = getattr(picture, "filename", "") or getattr(picture, "fp", None)
     planes = []
     for order in "BL":  # B keeps the first byte of each value, L the second
         if not isinstance(start, str):
@@ -276,7 +276,7 @@ def _rawmode(picture: Image.Image) -> str:
     return ""
 
 
-def _with_rawmode(tile: tuple, raw: str) -> tuple:
+def _with_rawmode(tile: Any, raw: str) -> Any:
     args = (raw, *tile[3][1:]) if isinstance(tile[3], tuple) else raw
     return tile._replace(args=args) if hasattr(tile, "_replace") else (*tile[:3], args)
 

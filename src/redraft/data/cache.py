@@ -295,7 +295,8 @@ def _refuse_too_little_space(where: Path, examples: Sequence[Example], plan: _Pl
     if needed > free:
         raise OutOfSpace(
             f"{len(examples)} pictures of {plan.side} px need {needed / 1e9:.1f} GB in {where}, where "
-            f"{free / 1e9:.1f} GB are free: free some, set REDRAFT_CACHE to another disk, or choose a smaller size."
+            f"{free / 1e9:.1f} GB are free: free some, set REDRAFT_CACHE to another disk, or choose a "
+            "smaller size."
         )
 
 

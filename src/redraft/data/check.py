@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,19 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import numpy as np
-
 from redraft.core import images
 from redraft.core.errors import RedraftError
 from redraft.data import labelmaps, source
+from redraft.data.copies import copies
 from redraft.data.folder import SPLITS, Example, Folder
 from redraft.data.source import Source
 
 Severity = Literal["error", "warning", "note"]
 FEW = 100  # training pictures below which a model learns them by heart
 LABEL_SAMPLE = 100  # label maps whose values are looked at
-HASHED_WHOLE = 4_000_000_000  # bytes of files of equal size that are hashed whole; beyond, their ends
-ENDS = 65_536
 
 
 class Finding(NamedTuple):
@@ -48,7 +44,10 @@ class Report:
     def lines(self) -> list[str]:
         """The report as lines of text, worst findings first."""
         counts = ", ".join(f"{count} to {split}" for split, count in self.counts.items())
-        lines = [self.folder.understood, f"Layout: {self.folder.layout}. Pictures: {counts}. {_sizes(self.sizes)}"]
+        lines = [
+            self.folder.understood,
+            f"Layout: {self.folder.layout}. Pictures: {counts}. {_sizes(self.sizes)}",
+        ]
         for severity in ("error", "warning", "note"):
             lines += [f"{severity}: {f.sentence}" for f in self.findings if f.severity == severity]
         return [*lines, *self.suits]
@@ -159,21 +158,25 @@ def _is_cut(file: object, kind: str) -> bool:
 def _about_number(folder: Folder) -> Iterator[Finding]:
     train, test = (len(folder.examples.get(s, ())) for s in SPLITS)
     if train < 2:
-        yield Finding("error", f"There is too little to learn from: {_of(train, 'training picture')}; give at least 2.")
+        yield Finding(
+            "error", f"There is too little to learn from: training pictures: {train}; give at least 2."
+        )
     elif train < FEW:
         yield Finding(
             "warning",
-            f"{train} training pictures are few: a model learns them by heart. Add pictures, or train with "
-            "augmentation (--set data.augment=diffaugment) and watch the nearest training picture in the report.",
+            f"Training pictures are few ({train}): a model learns them by heart. Add pictures if you can, "
+            "keep augmentation on (--set method.diff_augment=true), and look at the nearest training pictures "
+            "in the report.",
         )
     if not test:
         yield Finding("warning", "There is no test picture, so nothing can be measured on pictures not seen.")
     elif folder.made_split:
         yield Finding(
-            "note", f"No test split was found: {_of(test, 'picture')} of {train + test} were drawn by seed and kept."
+            "note",
+            f"No test split was found: {test} of {train + test} pictures are drawn for it by seed.",
         )
     if 0 < test < 10:
-        yield Finding("note", f"With {_of(test, 'test picture')}, measures say little.")
+        yield Finding("note", f"Test pictures: {test}, so measures say little.")
 
 
 def _about_faults(examples: Sequence[Example], headers: dict[Source, _Header]) -> Iterator[Finding]:
@@ -185,28 +188,35 @@ def _about_faults(examples: Sequence[Example], headers: dict[Source, _Header]) -
         yield Finding("error", f"None of the {len(bad)} pictures can be read; the first: {first}")
     else:
         severity: Severity = "error" if len(bad) > len(examples) / 2 else "warning"
-        yield Finding(severity, f"{_of(len(bad), 'example')} cannot be read and would be left out; the first: {first}")
+        yield Finding(
+            severity,
+            f"{len(bad)} of {len(examples)} examples left out, as they cannot be read; the first: {first}",
+        )
 
 
-def _about_pairs(folder: Folder, examples: Sequence[Example], headers: dict[Source, _Header]) -> Iterator[Finding]:
+def _about_pairs(
+    folder: Folder, examples: Sequence[Example], headers: dict[Source, _Header]
+) -> Iterator[Finding]:
     if folder.unmatched:
         few = ", ".join(folder.unmatched[:3])
         severity: Severity = "error" if len(folder.unmatched) > 2 * len(examples) else "warning"
-        yield Finding(severity, f"{_of(len(folder.unmatched), 'picture')} found no partner and are left out: {few}.")
+        yield Finding(
+            severity, f"Without a partner and left out: {len(folder.unmatched)} pictures, such as {few}."
+        )
     pairs = [(e, headers[e.target], headers[e.condition]) for e in examples if e.condition]
     pairs = [(e, t, c) for e, t, c in pairs if not t.fault and not c.fault]
     other = [e.name for e, t, c in pairs if (t.width, t.height) != (c.width, c.height)]
     if other:
         yield Finding(
             "note",
-            f"In {_of(len(other), 'pair')} the two sides differ in size, such as {other[0]}: the given side is laid "
+            f"In {_pairs(other)} the two sides differ in size, such as {other[0]}: the given side is laid "
             "over the frame of the wanted one.",
         )
     skewed = [e.name for e, t, c in pairs if abs(t.width * c.height / (t.height * c.width) - 1) > 0.05]
     if skewed:
         yield Finding(
             "warning",
-            f"In {_of(len(skewed), 'pair')} the two sides differ in shape, such as {skewed[0]}: are they of one view?",
+            f"In {_pairs(skewed)} the two sides differ in shape, such as {skewed[0]}: do they show the same?",
         )
 
 
@@ -215,22 +225,28 @@ def _about_sizes(sizes: Counter[tuple[int, int]], size: int | None) -> Iterator[
     if oblong:
         yield Finding(
             "note",
-            f"{_of(oblong, 'picture')} are not square: the short side is resized and the middle square is kept.",
+            f"{_of(oblong, 'picture')} not square: the short side is resized and the middle square is kept.",
         )
     small = sum(n for (w, h), n in sizes.items() if size and min(w, h) < size)
     if small:
-        yield Finding("warning", f"{_of(small, 'picture')} are smaller than {size} px and would be blown up: lower --size.")
+        yield Finding(
+            "warning",
+            f"{_of(small, 'picture')} smaller than {size} px and would be blown up: lower --size.",
+        )
     tiny = sum(n for (w, h), n in sizes.items() if min(w, h) < 8)
     if tiny:
-        yield Finding("warning", f"{_of(tiny, 'picture')} are smaller than 8 px: too small to learn from.")
+        yield Finding("warning", f"{_of(tiny, 'picture')} smaller than 8 px: too small to learn from.")
 
 
 def _about_colour(folder: Folder, good: Sequence[_Header]) -> Iterator[Finding]:
     colour = sum(h.colour for h in good)
     if folder.channels == 1 and 0 < colour < len(good):
-        yield Finding("note", f"{_of(colour, 'file')} are stored in colour; all are learned as grey.")
+        yield Finding("note", f"{_of(colour, 'file')} stored in colour; all are learned as grey.")
     elif folder.channels == 3 and 0 < len(good) - colour < len(good):
-        yield Finding("note", f"{_of(len(good) - colour, 'picture')} are grey among coloured ones; all are learned as colour.")
+        yield Finding(
+            "note",
+            f"{_of(len(good) - colour, 'picture')} grey among coloured ones; all are learned as colour.",
+        )
 
 
 def _about_labels(folder: Folder, examples: Sequence[Example]) -> Iterator[Finding]:
@@ -247,77 +263,33 @@ def _about_labels(folder: Folder, examples: Sequence[Example]) -> Iterator[Findi
             continue
         _, odd = labelmaps.indices(labels, folder.palette, folder.classes)
         moved, total = moved + odd, total + labels.shape[0] * labels.shape[1]
-        foreign = labelmaps.far(labels, folder.palette, folder.classes) > 0.02 or (folder.palette is None and odd > 0)
+        foreign = labelmaps.far(labels, folder.palette, folder.classes) > 0.02 or (
+            folder.palette is None and odd > 0
+        )
         strange, first = strange + foreign, first or (str(one) if foreign else "")
     if strange:
-        yield Finding("warning", f"{_of(strange, 'label map')} hold values outside the palette, such as {first}.")
+        yield Finding("warning", f"Values outside the palette in {strange} label maps, such as {first}.")
     if moved:
         share = f"{moved / total:.2%}" if moved / total >= 1e-4 else "under 0.01%"
         yield Finding(
             "note",
-            f"{moved} label pixels of the {total} looked at ({share}) are not in the palette of {folder.classes} "
-            "and move to the nearest colour.",
+            f"{moved} label pixels of the {total} looked at ({share}) are not in the palette of "
+            f"{folder.classes} and move to the nearest colour.",
         )
 
 
 def _about_copies(folder: Folder) -> Iterator[Finding]:
     """Equal pictures in both splits make a test that has been seen; several equal ones weigh double."""
-    train, test = (_digests([e.target for e in folder.examples.get(s, ())], folder) for s in SPLITS)
-    shared = [one for digest, group in test.items() if digest in train for one in group]
+    shared, again = copies(folder)
     if shared:
         severity: Severity = "error" if len(shared) > len(folder.examples["test"]) / 2 else "warning"
         yield Finding(
             severity,
-            f"{_of(len(shared), 'test picture')} are also among the training pictures, such as {shared[0]}: "
+            f"{_of(len(shared), 'test picture')} also among the training pictures, such as {shared[0]}: "
             "measures would flatter; remove them from one side.",
         )
-    again = sum(len(group) - 1 for group in train.values())
     if again:
-        yield Finding("note", f"{_of(again, 'training picture')} are exact copies of others.")
-
-
-def _digests(sources: Sequence[Source], folder: Folder) -> dict[bytes, list[Source]]:
-    """Pictures by a digest of their bytes."""
-    every = [e.target for s in SPLITS for e in folder.examples.get(s, ())]
-    lengths = {one: _length(one) for one in every}
-    frequent = Counter(lengths.values())
-    budget = sum(n * c for n, c in frequent.items() if c > 1) <= HASHED_WHOLE
-    found: dict[bytes, list[Source]] = defaultdict(list)
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        alike = [one for one in sources if frequent[lengths[one]] > 1]  # others cannot have a copy
-        for one, digest in zip(alike, pool.map(lambda s: _digest(s, budget), alike, chunksize=64), strict=True):
-            if digest:
-                found[digest].append(one)
-    return found
-
-
-def _length(one: Source) -> int:
-    if source.is_stored(one) or one.column:
-        return -1
-    try:
-        return source.member_size(one) if one.member else os.path.getsize(one.path)
-    except (OSError, RedraftError):
-        return -2
-
-
-def _digest(one: Source, whole: bool) -> bytes:
-    """blake2b of a picture's bytes, or of its two ends when there is too much to read."""
-    digest = hashlib.blake2b(one.half.encode(), digest_size=16)
-    try:
-        if source.is_stored(one):
-            digest.update(np.ascontiguousarray(source.read(one)))
-            return digest.digest()
-        file = source.content(one)
-        with open(file, "rb") if isinstance(file, str) else file as opened:
-            if whole:
-                digest.update(opened.read())
-            else:
-                digest.update(opened.read(ENDS))
-                opened.seek(max(0, opened.seek(0, os.SEEK_END) - ENDS))
-                digest.update(opened.read(ENDS))
-    except (OSError, RedraftError):
-        return b""
-    return digest.digest()
+        yield Finding("note", f"{_of(again, 'training picture')} the exact copy of another.")
 
 
 def _about_categories(folder: Folder) -> Iterator[Finding]:
@@ -326,11 +298,15 @@ def _about_categories(folder: Folder) -> Iterator[Finding]:
     train = Counter(e.category for e in folder.examples["train"])
     missing = [c for i, c in enumerate(folder.categories) if not train[i]]
     if missing:
-        yield Finding("warning", f"{_of(len(missing), 'category')} have no training picture, such as {missing[0]}.")
+        yield Finding(
+            "warning", f"Categories without a training picture: {len(missing)}, such as {missing[0]}."
+        )
     most, least = max(train.values()), min(train.values())
     if most > 10 * least:
         rarest = folder.categories[min((n, c) for c, n in train.items() if c is not None)[1]]
-        yield Finding("note", f"Categories differ much in number ({least} to {most} pictures; fewest: {rarest}).")
+        yield Finding(
+            "note", f"Categories differ much in number ({least} to {most} pictures; fewest: {rarest})."
+        )
 
 
 def _sizes(sizes: dict[tuple[int, int], int]) -> str:
@@ -342,13 +318,14 @@ def _sizes(sizes: dict[tuple[int, int], int]) -> str:
     widths, heights = [w for w, _ in sizes], [h for _, h in sizes]
     (width, height), count = max(sizes.items(), key=lambda item: item[1])
     return (
-        f"{len(sizes)} sizes, {min(widths)} to {max(widths)} px wide and {min(heights)} to {max(heights)} high; "
+        f"{len(sizes)} sizes, {min(widths)} to {max(widths)} px wide, {min(heights)} to {max(heights)} high; "
         f"most often {width} x {height} ({count})."
     )
 
 
 def _of(count: int, thing: str) -> str:
-    plural = thing[:-1] + "ies" if thing.endswith("y") else thing + "s"
-    return f"{count} {thing if count == 1 else plural}"
+    return f"1 {thing} is" if count == 1 else f"{count} {thing}s are"
 
 
+def _pairs(names: Sequence[str]) -> str:
+    return "1 pair" if len(names) == 1 else f"{len(names)} pairs"

@@ -11,21 +11,21 @@ from redraft.core.errors import Ambiguous, UsageError
 from redraft.data import labelmaps
 
 TARGETS = {
-    "photo", "photos", "photograph", "photographs", "image", "images", "img", "imgs", "color", "colour", "colors",
-    "colours", "coloured", "colored", "real", "target", "targets", "output", "outputs", "hr", "clean", "sharp", "rgb",
-    "original", "originals", "picture", "pictures",
+    "photo", "photos", "photograph", "photographs", "image", "images", "img", "imgs", "color", "colour",
+    "colors", "colours", "coloured", "colored", "real", "target", "targets", "output", "outputs", "hr",
+    "clean", "sharp", "rgb", "original", "originals", "picture", "pictures",
 }  # fmt: skip
 DRAWINGS = {
-    "sketch", "sketches", "line", "lines", "lineart", "edge", "edges", "drawing", "drawings", "contour", "contours",
-    "outline", "outlines",
+    "sketch", "sketches", "line", "lines", "lineart", "edge", "edges", "drawing", "drawings", "contour",
+    "contours", "outline", "outlines",
 }  # fmt: skip
 LABELS = {
-    "label", "labels", "mask", "masks", "seg", "segs", "segmentation", "segmentations", "semantic", "annotation",
-    "annotations", "labelmap", "labelmaps", "parsing",
+    "label", "labels", "mask", "masks", "seg", "segs", "segmentation", "segmentations", "semantic",
+    "annotation", "annotations", "labelmap", "labelmaps", "parsing",
 }  # fmt: skip
 CONDITIONS = DRAWINGS | LABELS | {
-    "condition", "conditions", "conditioning", "input", "inputs", "source", "sources", "lr", "blur", "blurred", "noisy",
-    "grey", "gray", "depth", "normal", "normals", "pose", "poses",
+    "condition", "conditions", "conditioning", "input", "inputs", "source", "sources", "lr", "blur",
+    "blurred", "noisy", "grey", "gray", "depth", "normal", "normals", "pose", "poses",
 }  # fmt: skip
 Look = Callable[[str], Sequence[np.ndarray]]  # side -> a sample of its pictures
 

@@ -21,6 +21,7 @@ from redraft.data.source import Source, content
 MOST_COLOURS = 64  # a map of more colours than this is taken for a picture
 DAMAGE = 12  # lossy formats move a flat colour by less than this, each channel
 APART = 40  # and two colours of a palette differ by more than this in some channel
+LOOKED_AT = 24  # maps whose flat parts are looked at
 Kind = Literal["labels", "drawing", "picture"]
 
 
@@ -55,7 +56,23 @@ def indices(labels: np.ndarray, palette: Sequence[RGB] | None, classes: int) -> 
             return np.zeros(labels.shape[:2], np.uint8), labels[..., 0].size
         return indices(grey, None, classes)
     looked_up, moved = _nearest(labels, palette)
-    return looked_up, int(moved.sum())
+    unlike = moved & (np.abs(np.array(palette, np.int32)[looked_up] - labels).max(-1) > 3 * DAMAGE)
+    return _without_seams(looked_up, unlike), int(moved.sum())
+
+
+def _without_seams(found: np.ndarray, unlike: np.ndarray) -> np.ndarray:
+    """Blends at the border of two labels are near to neither: they take the label of a sure neighbour."""
+    found, unsure = found.copy(), unlike.copy()
+    for _ in range(2):  # lossy formats blend two pixels at most
+        for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+            sure_beside = np.roll(~unsure, step, axis)
+            edge = [slice(None)] * 2
+            edge[axis] = slice(0, 1) if step == 1 else slice(-1, None)
+            sure_beside[tuple(edge)] = False
+            taken = unsure & sure_beside
+            found[taken] = np.roll(found, step, axis)[taken]
+            unsure &= ~taken
+    return found
 
 
 def _nearest(colours: np.ndarray, palette: Sequence[RGB]) -> tuple[np.ndarray, np.ndarray]:
@@ -96,23 +113,26 @@ def find(maps: Sequence[np.ndarray], *, named: bool = False) -> Labels | None:
     ``named``: the folder says that these are labels, so drawings of two colours are masks and
     a moderate number of odd pixels is forgiven.
     """
-    if not maps or (not named and all(map(_is_drawing, maps))):
+    sample = maps[:: max(1, len(maps) // LOOKED_AT)]
+    if not maps or (not named and all(map(_is_drawing, sample))):
         return None
-    flat = [_flat(m) for m in maps]
+    flat = [_flat(m) for m in sample]
     if np.mean([f.mean() for f in flat]) < (0.3 if named else 0.6):
         return None
     if all(m.ndim == 2 for m in maps):
-        return _of_values(maps, named)
+        return _of_values(maps, sample, flat, named)
     colours: Counter[int] = Counter()
     for m in maps:
         values, counts = np.unique(_packed(_rgb(m)), return_counts=True)
         colours.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     if len(colours) <= MOST_COLOURS:
         return Labels(tuple(sorted(map(_unpack, colours))), len(colours)) if len(colours) > 1 else None
-    return _of_damaged(maps, flat, colours, 0.8 if named else 0.9)
+    return _of_damaged(sample, flat, colours, 0.8 if named else 0.9)
 
 
-def _of_values(maps: Sequence[np.ndarray], named: bool) -> Labels | None:
+def _of_values(
+    maps: Sequence[np.ndarray], sample: Sequence[np.ndarray], flat: Sequence[np.ndarray], named: bool
+) -> Labels | None:
     counts = np.sum([np.bincount(m.ravel(), minlength=256) for m in maps], axis=0)
     values = np.flatnonzero(counts)
     small, large = values[values < SMALL_LABEL], values[values >= SMALL_LABEL]
@@ -124,9 +144,8 @@ def _of_values(maps: Sequence[np.ndarray], named: bool) -> Labels | None:
         indices_below = range(int(small.max()) + 1) if len(small) else range(0)
         greys = [*indices_below, *large.tolist()]
         return Labels(tuple((v, v, v) for v in greys), len(greys))
-    flat = [_flat(m) for m in maps]
     colours = Counter({int(v) * 0x010101: int(counts[v]) for v in values})
-    return _of_damaged(maps, flat, colours, 0.8 if named else 0.95)
+    return _of_damaged(sample, flat, colours, 0.8 if named else 0.95)
 
 
 def _of_damaged(
@@ -139,7 +158,8 @@ def _of_damaged(
         inside.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
     if not inside:
         return None
-    total, centres = sum(inside.values()), []
+    total = sum(inside.values())
+    centres: list[np.ndarray] = []
     for colour, count in inside.most_common(4096):
         if count < total * 2e-4:
             break
@@ -181,9 +201,11 @@ def _is_drawing(picture: np.ndarray) -> bool:
 
 def _eroded(mask: np.ndarray, radius: int = 2) -> np.ndarray:
     """Pixels whose whole (2 radius + 1)-square is in the mask."""
-    padded = np.pad(mask, radius)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * radius + 1,) * 2)
-    return windows.all((2, 3))
+    for axis in (0, 1):
+        padded = np.pad(mask, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * radius + 1, axis=axis)
+        mask = np.logical_and.reduce(windows, axis=-1)
+    return mask
 
 
 def _flat(picture: np.ndarray) -> np.ndarray:
@@ -191,7 +213,7 @@ def _flat(picture: np.ndarray) -> np.ndarray:
     p = np.pad(_rgb(picture).astype(np.int16), ((1, 1), (1, 1), (0, 0)), mode="edge")
     here = p[1:-1, 1:-1]
     around = (p[:-2, 1:-1], p[2:, 1:-1], p[1:-1, :-2], p[1:-1, 2:])
-    return np.all([(np.abs(here - a) <= DAMAGE // 2).all(-1) for a in around], axis=0)
+    return np.logical_and.reduce([(np.abs(here - a) <= DAMAGE // 2).all(-1) for a in around])
 
 
 def _rgb(picture: np.ndarray) -> np.ndarray:
@@ -222,5 +244,5 @@ def with_file_palette(labels: Labels, file: Source) -> Labels:
         flat = None
     if not flat or len(flat) < 3 * labels.classes:
         return labels
-    colours = [tuple(flat[3 * i : 3 * i + 3]) for i in range(labels.classes)]
+    colours = [(flat[i], flat[i + 1], flat[i + 2]) for i in range(0, 3 * labels.classes, 3)]
     return replace(labels, palette=tuple(colours)) if len(set(colours)) > 1 else labels

@@ -1,9 +1,10 @@
-"""The layouts that folders of pictures have; each reader says what it found, or None when it is not its own."""
+"""The layouts that folders of pictures have; a reader says what it found, or None where it is not its own."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -132,8 +133,9 @@ def _unpaired(tree: Tree, by_top: dict[str, list[Place]]) -> Found:
     counts = f"{len(by_top[a])} of {a} and {len(by_top[b])} of {b}"
     folder = next(p.name for p in by_top[b] if p.split in ("train", ""))
     note = (
-        f"The two sides are not pairs ({counts}): no method of this version learns unpaired translation. Pictures of "
-        f"one side alone can be learned with --task none: name the folder {tree.root / PurePosixPath(folder).parent}."
+        f"The two sides are not pairs ({counts}): no method of this version learns unpaired translation. "
+        "Pictures of one side alone can be learned with --task none: name the folder "
+        f"{tree.root / PurePosixPath(folder).parent}."
     )
     return Found("unpaired sides", f"two sides without pairs, {counts}", splits, unpaired=True, notes=(note,))
 
@@ -225,13 +227,15 @@ def _looker(tree: Tree, sides: dict[str, list[Place]]) -> Callable[[str], Sequen
 
 def looks(sources: Iterable[Source]) -> list[np.ndarray]:
     """The readable ones among the pictures, as label maps would be read."""
-    read = []
-    for one in sources:
+
+    def look(one: Source) -> np.ndarray | None:
         try:
-            read.append(source.read_labels(one))
+            return source.read_labels(one)
         except RedraftError:
-            continue
-    return read
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        return [array for array in pool.map(look, sources) if array is not None]
 
 
 def evenly(items: Sequence, count: int) -> list:  # type: ignore[type-arg]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-
 
 from redraft.core import images
 from redraft.core.errors import DataError, RedraftError
 from redraft.data import direction as sides_of
 from redraft.data import labelmaps, layouts, source, tables
-from redraft.data.folder import Example, Folder
+from redraft.data.folder import ConditionKind, Example, Folder
 from redraft.data.layouts import Found, evenly
 from redraft.data.scan import Tree, scan
 from redraft.data.source import Source
@@ -91,6 +91,7 @@ def _refuse_clips(tree: Tree) -> None:
 
 def _folder(found: Found, tree: Tree, seed: int) -> Folder:
     examples, made, notes = _splits(found, tree, seed)
+    examples, half = _whole(examples)
     every = [e for group in examples.values() for e in group]
     if not every:
         raise DataError(f"{tree.root} holds no example that is whole: see redraft data check.")
@@ -112,7 +113,7 @@ def _folder(found: Found, tree: Tree, seed: int) -> Folder:
         bits=bits,
         made_split=made,
         unpaired=found.unpaired,
-        unmatched=found.unmatched,
+        unmatched=(*found.unmatched, *half),
         notes=(*found.notes, *notes, *tree.problems),
     )
     return _with_sentence(folder, found, labels)
@@ -132,6 +133,16 @@ def _splits(
     return make_split(train or test, content_key(tree.root, train or test), seed), True, notes
 
 
+def _whole(
+    examples: dict[str, tuple[Example, ...]],
+) -> tuple[dict[str, tuple[Example, ...]], tuple[str, ...]]:
+    """Where some examples have a condition, those without are left out and named."""
+    if not any(e.condition for group in examples.values() for e in group):
+        return examples, ()
+    half = tuple(e.name for group in examples.values() for e in group if not e.condition)
+    return {s: tuple(e for e in group if e.condition) for s, group in examples.items()}, half
+
+
 def content_key(root: Path, examples: Sequence[Example]) -> str:
     """A name for the content of a folder: file names and sizes, wherever it lies."""
     digest = hashlib.blake2b(digest_size=10)
@@ -148,7 +159,7 @@ def content_key(root: Path, examples: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
-def _condition(found: Found, every: Sequence[Example]) -> tuple[str, labelmaps.Labels | None]:
+def _condition(found: Found, every: Sequence[Example]) -> tuple[ConditionKind, labelmaps.Labels | None]:
     sources = [e.condition for e in every if e.condition]
     if not sources:
         return "none", None
@@ -183,8 +194,6 @@ def _depth(sources: Sequence[Source]) -> tuple[int, int]:
 
 
 def _with_sentence(folder: Folder, found: Found, labels: labelmaps.Labels | None) -> Folder:
-    from dataclasses import replace
-
     train, test = (len(folder.examples[s]) for s in ("train", "test"))
     parts = [f"{found.words}; {train} to train, {test} to test"]
     parts[0] += " (split made here)" if folder.made_split else ""

@@ -65,8 +65,8 @@ class Source:
 
 
 EXTENSIONS = (
-    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm", ".pgm",
-    ".pbm", ".pnm", ".avif", ".jp2", ".tga",
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm",
+    ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".tga",
 )  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def saved_dataset(path: str) -> Any:
     except ImportError:
         raise UsageError(
             f"{path} was saved by the Hugging Face package datasets, which is not installed: "
-            "pip install datasets."
+            "pip install 'redraft[data]'."
         ) from None
     try:
         loaded = datasets.load_from_disk(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections import Counter
@@ -29,10 +30,8 @@ def make_split(examples: Sequence[Example], key: str, seed: int) -> dict[str, tu
         test = set()
     if not test or not test <= names:
         test = _draw(examples, seed)
-        try:
+        with contextlib.suppress(RedraftError, OSError):  # nowhere to remember it? The draw gives the same
             images.save(file, json.dumps(sorted(test)).encode())
-        except (RedraftError, OSError):
-            pass  # nowhere to remember it: the draw gives the same again
     return {
         "train": tuple(e for e in examples if e.name not in test),
         "test": tuple(e for e in examples if e.name in test),

@@ -8,14 +8,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
-from redraft.core.errors import DataError, UsageError
-from redraft.data import direction as sides_of
+from redraft.core.errors import DataError
 from redraft.data.folder import Example
 from redraft.data.layouts import Found, Splits
-from redraft.data.naming import places, split_of
+from redraft.data.naming import places
 from redraft.data.scan import Tree
 
 FILE = ("file_name", "file", "filename", "image", "target", "path")
@@ -64,7 +63,7 @@ def in_metadata(tree: Tree) -> Found | None:
             labels.append((example, _first(row, CATEGORY)))
     if not labels:
         raise DataError(f"None of the files that {tree.root / names[0]} names is there: mend its file names.")
-    categories = _categories(text for _, text in labels)
+    categories = categories_of(text for _, text in labels)
     number = {c: i for i, c in enumerate(categories)}
     split = {_stem(p.name): p.split for p in places(tree.pictures)}
     for example, text in labels:
@@ -97,10 +96,11 @@ def _from_rows(found: Found, rows: dict[str, Row]) -> Found:
     def row(example: Example) -> Row:
         return rows.get(PurePosixPath(example.name).name, {})
 
-    categories, number = found.categories, {}
+    categories = found.categories
+    number: dict[str | None, int] = {}
     if not categories:
         every = [_first(row(e), CATEGORY) for group in found.splits.values() for e in group]
-        categories = _categories(every) if None not in every else ()
+        categories = categories_of(every) if None not in every else ()
         number = {c: i for i, c in enumerate(categories)}
     splits: Splits = {}
     for split, group in found.splits.items():
@@ -108,7 +108,7 @@ def _from_rows(found: Found, rows: dict[str, Row]) -> Found:
             replace(
                 e,
                 caption=_first(row(e), CAPTION) or e.caption,
-                category=number.get(_first(row(e), CATEGORY), e.category),
+                category=number[_first(row(e), CATEGORY)] if number else e.category,
             )
             for e in group
         ]
@@ -165,7 +165,8 @@ def _first(row: Row, keys: tuple[str, ...]) -> str | None:
     return None if value is None else str(value)
 
 
-def _categories(values: Iterable[str | None]) -> tuple[str, ...]:
+def categories_of(values: Iterable[str | None]) -> tuple[str, ...]:
+    """The distinct names, sorted, numbers by value."""
     names = {v for v in values if v is not None}
     return tuple(sorted(names, key=lambda n: (int(n), "") if n.isdigit() else (10**9, n)))
 
