@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-from PIL import Image
+from painting import Cli, Said, paint
 
 from redraft.cli.main import main
-from redraft.core.rng import stream
-
-
-class Said(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Said]
 
 
 @pytest.fixture
@@ -50,22 +38,6 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
     patch.undo()
 
 
-def paint(path: Path, seed: int, size: int = 32) -> None:
-    """A small picture: a coloured disc whose place and colour follow the seed."""
-    import numpy as np
-
-    g = stream(seed, "paint")
-    import torch
-
-    cx, cy, r, *rgb = torch.rand(6, generator=g).tolist()
-    y, x = np.mgrid[:size, :size] / size
-    inside = (x - 0.3 - 0.4 * cx) ** 2 + (y - 0.3 - 0.4 * cy) ** 2 < (0.12 + 0.2 * r) ** 2
-    colour = np.array(rgb) * 200 + 30
-    picture = np.where(inside[..., None], colour, 245.0).astype("uint8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
-
-
 @pytest.fixture(scope="session")
 def discs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 pictures in two class folders."""
@@ -81,5 +53,10 @@ def recover_run(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from redraft.app.train import train
 
     out = tmp_path_factory.mktemp("runs") / "recover"
-    tiny = ["networks.solver_width=8", "networks.initializer_width=8", "train.batch=4", "method.langevin.steps=2"]
+    tiny = [
+        "networks.solver_width=8",
+        "networks.initializer_width=8",
+        "train.batch=4",
+        "method.langevin.steps=2",
+    ]
     return train(str(discs), task="recover", size=32, steps=4, out=str(out), device="cpu", settings=tiny)

@@ -7,11 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from painting import Cli, paint
 from PIL import Image
 
 from redraft.hub import bundle
-
-from .conftest import Cli, paint
 
 TINY = ["--set", "networks.solver_width=8", "--set", "networks.initializer_width=8", "--set", "train.batch=4"]
 
@@ -45,8 +44,17 @@ def one_sentence(err: str) -> bool:
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
-def test_wrong_words_for_train(cli: Cli, discs: Path, tmp_path: Path, words: list[str], says: str, status: int) -> None:
-    said = cli("train", discs, *(["--steps", "1"] if not {"--steps", "--minutes"} & set(words) else []), *words, "--out", tmp_path / "run")
+def test_wrong_words_for_train(
+    cli: Cli, discs: Path, tmp_path: Path, words: list[str], says: str, status: int
+) -> None:
+    said = cli(
+        "train",
+        discs,
+        *(["--steps", "1"] if not {"--steps", "--minutes"} & set(words) else []),
+        *words,
+        "--out",
+        tmp_path / "run",
+    )
     assert said.status == status and says in said.err and one_sentence(said.err)
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -109,8 +117,12 @@ def test_resume_where_there_is_nothing(cli: Cli, discs: Path, tmp_path: Path) ->
 
 
 def test_resume_with_other_settings(cli: Cli, discs: Path, recover_run: Path) -> None:
-    said = cli("train", discs, "--task", "recover", "--size", "32", "--steps", "4", "--resume", "--out", recover_run)
-    assert said.status == 1 and "networks." in said.err and one_sentence(said.err)
+    said = cli(
+        "train", discs, "--task", "recover", "--size", "32", "--steps", "4", "--resume", "--out", recover_run
+    )
+    assert (
+        said.status == 1 and "was begun with method.langevin.steps = 2" in said.err and one_sentence(said.err)
+    )
 
 
 def test_generate_does_not_write_over(cli: Cli, discs: Path, recover_run: Path, tmp_path: Path) -> None:
@@ -162,7 +174,9 @@ def resaved(place: Path, change: str) -> None:
 
 
 @pytest.mark.parametrize("change", ["missing", "extra", "shape"])
-def test_a_bundle_with_the_wrong_tensors(cli: Cli, discs: Path, broken: Path, tmp_path: Path, change: str) -> None:
+def test_a_bundle_with_the_wrong_tensors(
+    cli: Cli, discs: Path, broken: Path, tmp_path: Path, change: str
+) -> None:
     resaved(broken, change)
     said = cli("generate", broken, discs / "ball" / "01.png", "--out", tmp_path / "out")
     assert said.status == 1 and "solver" in said.err and one_sentence(said.err)

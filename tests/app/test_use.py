@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from painting import Cli
 from PIL import Image
 
 import redraft
 from redraft.core import images
-
-from .conftest import Cli
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +56,22 @@ def test_scores_are_percentiles_and_best_of_keeps_the_best(model: redraft.Model,
     assert (ranked.diff() <= 0).all()  # lower energy, better percentile
 
 
-def test_generate_and_explain_replay_to_the_same_pixels(cli: Cli, recover_run: Path, ball: str, tmp_path: Path) -> None:
-    said = cli("generate", recover_run, ball, "--variants", 3, "--seed", 4, "--out", tmp_path / "out", "--device", "cpu")
+def test_generate_and_explain_replay_to_the_same_pixels(
+    cli: Cli, recover_run: Path, ball: str, tmp_path: Path
+) -> None:
+    said = cli(
+        "generate",
+        recover_run,
+        ball,
+        "--variants",
+        3,
+        "--seed",
+        4,
+        "--out",
+        tmp_path / "out",
+        "--device",
+        "cpu",
+    )
     files = sorted((tmp_path / "out").glob("*.png"))
     assert said.status == 0 and len(files) == 3 and "better than" in said.out
     for file in files:
@@ -75,7 +88,9 @@ def test_generate_and_explain_replay_to_the_same_pixels(cli: Cli, recover_run: P
 
 
 def test_a_folder_of_conditions_at_16_bit(cli: Cli, recover_run: Path, discs: Path, tmp_path: Path) -> None:
-    said = cli("generate", recover_run, discs / "ball", "--refine", 0, "--bits", 16, "--out", tmp_path / "out")
+    said = cli(
+        "generate", recover_run, discs / "ball", "--refine", 0, "--bits", 16, "--out", tmp_path / "out"
+    )
     files = sorted((tmp_path / "out").glob("*.png"))
     assert said.status == 0 and len(files) == 20
     assert images.read(files[0]).dtype == np.uint16
@@ -97,7 +112,9 @@ def test_save_and_open_again(model: redraft.Model, ball: str, tmp_path: Path) ->
     assert torch.equal(again(ball).images, model(ball).images)
 
 
-def test_evaluate_writes_a_report_with_controls(cli: Cli, recover_run: Path, discs: Path, tmp_path: Path) -> None:
+def test_evaluate_writes_a_report_with_controls(
+    cli: Cli, recover_run: Path, discs: Path, tmp_path: Path
+) -> None:
     said = cli("evaluate", recover_run, discs, "--out", tmp_path / "report", "--device", "cpu")
     assert said.status == 0, said.err
     page = (tmp_path / "report" / "index.html").read_text()
@@ -110,10 +127,26 @@ def test_evaluate_writes_a_report_with_controls(cli: Cli, recover_run: Path, dis
 
 def test_resume_of_a_finished_run_changes_nothing(cli: Cli, discs: Path, recover_run: Path) -> None:
     before = (recover_run / "model" / "model.safetensors").read_bytes()
-    tiny = ["networks.solver_width=8", "networks.initializer_width=8", "train.batch=4", "method.langevin.steps=2"]
+    tiny = [
+        "networks.solver_width=8",
+        "networks.initializer_width=8",
+        "train.batch=4",
+        "method.langevin.steps=2",
+    ]
     words = [w for s in tiny for w in ("--set", s)]
     said = cli(
-        "train", discs, "--task", "recover", "--size", 32, "--steps", 4, "--resume", "--out", recover_run, *words
+        "train",
+        discs,
+        "--task",
+        "recover",
+        "--size",
+        32,
+        "--steps",
+        4,
+        "--resume",
+        "--out",
+        recover_run,
+        *words,
     )
     assert said.status == 0, said.err
     assert (recover_run / "model" / "model.safetensors").read_bytes() == before
@@ -121,10 +154,17 @@ def test_resume_of_a_finished_run_changes_nothing(cli: Cli, discs: Path, recover
 
 @pytest.mark.parametrize("task", ["none", "category", "edges", "upscale", "colour"])
 def test_every_task_trains_and_makes_pictures(cli: Cli, discs: Path, tmp_path: Path, task: str) -> None:
-    tiny = ["networks.solver_width=8", "networks.initializer_width=8", "train.batch=4", "method.langevin.steps=2"]
+    tiny = [
+        "networks.solver_width=8",
+        "networks.initializer_width=8",
+        "train.batch=4",
+        "method.langevin.steps=2",
+    ]
     words = [w for s in tiny for w in ("--set", s)]
     run = tmp_path / "run"
-    said = cli("train", discs, "--task", task, "--size", 32, "--steps", 2, "--out", run, "--device", "cpu", *words)
+    said = cli(
+        "train", discs, "--task", task, "--size", 32, "--steps", 2, "--out", run, "--device", "cpu", *words
+    )
     assert said.status == 0, said.err
     given = {"none": [], "category": ["ball", "dot"]}.get(task, [str(discs / "dot" / "00.png")])
     made = cli("generate", run, *given, "--variants", 2, "--out", tmp_path / "out")

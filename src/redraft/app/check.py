@@ -32,7 +32,12 @@ def catalogue_lines() -> list[str]:
     lines = []
     for entry in catalogue():
         lines.append(f"{entry.name:<22} {entry.what}")
-        lines += textwrap.wrap(f"from {entry.where}; terms: {entry.terms}", 100, initial_indent=" " * 23, subsequent_indent=" " * 23)
+        lines += textwrap.wrap(
+            f"from {entry.where}; terms: {entry.terms}",
+            100,
+            initial_indent=" " * 23,
+            subsequent_indent=" " * 23,
+        )
     return lines
 
 

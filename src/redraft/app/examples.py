@@ -41,7 +41,9 @@ def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair
     return batch_at
 
 
-def pairs(data: Store, task: Task, device: torch.device, seed: int, most: int | None = None, batch: int = 64) -> Iterator[Pair]:
+def pairs(
+    data: Store, task: Task, device: torch.device, seed: int, most: int | None = None, batch: int = 64
+) -> Iterator[Pair]:
     """The split in order, as pairs on the device; what a task draws (holes) is a function of the seed."""
     noise = BatchNoise(stream(seed, "held-out"))
     seen = 0
@@ -58,19 +60,22 @@ def gathered(parts: Iterator[Pair]) -> Pair:
     """All pairs as one, on the CPU."""
     listed = [Pair(None if c is None else c.cpu(), x.cpu()) for c, x in parts]
     x = torch.cat([p.target for p in listed])
-    c = None if listed[0].condition is None else torch.cat([p.condition for p in listed if p.condition is not None])
+    c = (
+        None
+        if listed[0].condition is None
+        else torch.cat([p.condition for p in listed if p.condition is not None])
+    )
     return Pair(c, x)
 
 
 def _on(raw: Raw, device: torch.device) -> Raw:
     """The raw values on the device, where they become floats."""
-    moved = (None if v is None else v.to(device) for v in raw[:3])
-    return Raw(*moved, raw.names)
+    condition = None if raw.condition is None else raw.condition.to(device)
+    category = None if raw.category is None else raw.category.to(device)
+    return Raw(raw.target.to(device), condition, category, raw.names)
 
 
 def _stretch(x: torch.Tensor) -> torch.Tensor:
     """Each picture's own extremes to -1 and 1, as in the papers' code."""
     low, high = x.amin((1, 2, 3), keepdim=True), x.amax((1, 2, 3), keepdim=True)
     return (x - low) / (high - low).clamp_min(1e-3) * 2 - 1
-
-

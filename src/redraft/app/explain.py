@@ -42,9 +42,11 @@ def explain(
     if there.shape != again.shape:
         say(f"The replay has another shape, {again.shape} instead of {there.shape}: the file was edited.")
         return False
-    count, most = same_pixels(torch.from_numpy(there.astype("int32")), torch.from_numpy(again.astype("int32")))
+    count, most = same_pixels(
+        torch.from_numpy(there.astype("int32")), torch.from_numpy(again.astype("int32"))
+    )
     if count:
-        say(f"The replay differs in {count} pixels, by at most {most} levels: another machine, or an edited file.")
+        say(f"The replay differs in {count} pixels, by at most {most} levels: edited, or another machine.")
         return False
     say("The replay has the same pixels.")
     return True

@@ -39,17 +39,18 @@ def generate(
     maker = Model.from_pretrained(model, device)
     words = expand(conditions)
     folder = new_folder(out)
-    mine = words[rank() :: world()] if words else []
-    if not words and rank() == 0:
-        mine = [None]
+    asked: list[str | None] = [*words] or [None]
+    mine = asked[rank() :: world()]
     written: list[Path] = []
     for word in mine:
-        made = maker(
-            word, variants=variants, refine=refine, best_of=best_of, seed=seed, trace=trace
-        )
+        made = maker(word, variants=variants, refine=refine, best_of=best_of, seed=seed, trace=trace)
         stem = _stem(word)
         for i in range(len(made.images)):
-            path = folder / f"{stem}{made.variants[i]}.png" if len(made.images) > 1 else folder / f"{stem.rstrip('-')}.png"
+            path = (
+                folder / f"{stem}{made.variants[i]}.png"
+                if len(made.images) > 1
+                else folder / f"{stem.rstrip('-')}.png"
+            )
             info = story(maker, made, i, model, word, seed, refine)
             images.write(made.images[i], path, info, bits=bits)
             written.append(path)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from redraft.core.errors import BundleError, UsageError
 from redraft.core.rng import PictureNoise
 from redraft.evaluation.calibration import Calibration
 from redraft.hub import bundle
+from redraft.methods.ccoopnets import CCoopNets
+from redraft.methods.coopnets import CoopNets
 from redraft.methods.method import Sample
 from redraft.recipes.run import Run, build
 
@@ -47,7 +49,7 @@ class Model:
     def __init__(
         self,
         run: Run,
-        method: nn.Module,
+        method: CoopNets | CCoopNets,
         calibration: Calibration,
         *,
         hash: str = "",
@@ -86,7 +88,7 @@ class Model:
         return cls(run, method, calibration, hash=stored.hash, about=about, device=pick_device(device))
 
     def save_pretrained(self, folder: str | Path, card: str = "", *, replace: bool = False) -> None:
-        """Write a bundle: config.json, model.safetensors, README.md. One that is there is kept unless ``replace``."""
+        """Write a bundle into ``folder``; one that is there already is kept unless ``replace``."""
         tensors = self.method.state_dict(prefix="method.") | _dotted(self.calibration)
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         config = {"run": self.run.to_dict(), "about": self.about}
@@ -179,9 +181,12 @@ _A = {"category": "a category", "picture": "a picture"}
 def _join(parts: list[Sample]) -> Sample:
     traces: Iterator[tuple[Tensor, ...]] = zip(*(p.trace for p in parts), strict=True)
     return Sample(
-        *(torch.cat([p[i].cpu() for p in parts]) for i in range(4)),
-        [torch.cat([t.cpu() for t in step]) for step in traces],
-        torch.cat([p.trace_energies.cpu() for p in parts], 1),
+        drafts=torch.cat([p.drafts.cpu() for p in parts]),
+        images=torch.cat([p.images.cpu() for p in parts]),
+        draft_energies=torch.cat([p.draft_energies.cpu() for p in parts]),
+        energies=torch.cat([p.energies.cpu() for p in parts]),
+        trace=[torch.cat([t.cpu() for t in step]) for step in traces],
+        trace_energies=torch.cat([p.trace_energies.cpu() for p in parts], 1),
     )
 
 

@@ -62,7 +62,9 @@ def numbers(progress: Progress) -> str:
     v = progress.values
     parts = []
     if {"energy_data", "energy_draft", "energy_refined"} <= v.keys():
-        parts.append(f"E data {v['energy_data']:.2f} draft {v['energy_draft']:.2f} refined {v['energy_refined']:.2f}")
+        parts.append(
+            f"E data {v['energy_data']:.2f} draft {v['energy_draft']:.2f} refined {v['energy_refined']:.2f}"
+        )
     if "move" in v:
         parts.append(f"move {v['move']:.3f}")
     norms = [f"{value:.2g}" for key, value in v.items() if key.startswith("gradient_")]

@@ -29,7 +29,9 @@ def write_trace(made: Made, i: int, stem: Path) -> None:
     images.write(heat(made.drafts[i], made.images[i]), stem.with_suffix(".change.png"), {})
     energies = [*(made.trace_energies[:, i].tolist() if made.trace_energies is not None else [])]
     energies.append(float(made.energies[i]))
-    curve = line_plot({"energy": list(enumerate(energies))}, x="Langevin step", y="energy, lower = more like the data")
+    curve = line_plot(
+        {"energy": list(enumerate(energies))}, x="Langevin step", y="energy, lower = more like the data"
+    )
     stem.with_suffix(".energy.svg").write_text(curve)
 
 
@@ -50,7 +52,7 @@ def enlarge(x: Tensor, side: int) -> Tensor:
 
 
 def heat(draft: Tensor, refined: Tensor) -> Tensor:
-    """What the solver changed, [C, H, W] twice -> RGB [3, H, W]: dark = nothing, bright = most, in [-1, 1]."""
+    """What the solver changed: [C, H, W] twice -> RGB [3, H, W] in [-1, 1], dark = nothing, bright = most."""
     change = (refined - draft).square().mean(0).sqrt()
     t = change / change.max().clamp_min(1e-6)
     return torch.stack([(3 * t).clamp(0, 1), (3 * t - 1).clamp(0, 1), (3 * t - 2).clamp(0, 1)]) * 2 - 1

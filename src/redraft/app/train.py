@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from redraft.app.check import open_folder, suited
 from redraft.app.examples import batches, gathered, pairs, store
@@ -20,6 +21,7 @@ from redraft.core.types import Pair
 from redraft.data import Folder, Report
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
+from redraft.methods.method import Method
 from redraft.nets.blocks import parameters
 from redraft.recipes import RECIPES, Run, build
 from redraft.recipes.matrix import method_for
@@ -109,7 +111,9 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
             "pictures": len(training),
             "data": folder.understood,
         }
-        model = Model(run, method, Calibration.of(energies, known.condition, real.condition), about=about, device=device)
+        model = Model(
+            run, method, Calibration.of(energies, known.condition, real.condition), about=about, device=device
+        )
         model.save_pretrained(out / "model", card(run, about), replace=True)
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
     barrier()
@@ -121,19 +125,20 @@ def card(run: Run, about: dict[str, object]) -> str:
     steps = run.method.langevin.steps
     return (
         f"# Redraft model: {run.task_name}\n\n"
-        f"Method {run.method_name}, recipe {run.recipe}, {run.task.spec.size} px, trained {about['steps']} steps "
-        f"({about['seconds']} s) on {about['pictures']} pictures. {about['data']}\n\n"
+        f"Method {run.method_name}, recipe {run.recipe}, {run.task.spec.size} px, trained "
+        f"{about['steps']} steps ({about['seconds']} s) on {about['pictures']} pictures. {about['data']}\n\n"
         "```\nredraft generate THIS_FOLDER [CONDITION ...] --out NEW_FOLDER\n```\n"
         "```python\nimport redraft\nmodel = redraft.Model.from_pretrained('THIS_FOLDER')\n"
-        f"made = model(..., variants=4, refine={steps}, seed=0)\nmade.images, made.drafts, made.percentiles\n```\n\n"
+        f"made = model(..., variants=4, refine={steps}, seed=0)\n"
+        "made.images, made.drafts, made.percentiles\n```\n\n"
         "The pictures that it was trained on may have terms of their own; they hold for what it makes.\n"
     )
 
 
-def _drawer(run: Run, few: Pair, device: torch.device) -> Callable[[nn.Module], Tensor]:
+def _drawer(run: Run, few: Pair, device: torch.device) -> Callable[[Any], Tensor]:
     """The sample grid: condition, draft, refined, truth, always of the same held-out pictures."""
 
-    def draw(method: nn.Module) -> Tensor:
+    def draw(method: Method) -> Tensor:
         n = len(few.target) if few.condition is not None else 8
         made = method.generate(_to(few.condition, device), n, PictureNoise(run.seed, range(n), device))
         rows = [made.drafts.cpu().clamp(-1, 1), made.images.cpu().clamp(-1, 1), few.target]

@@ -20,12 +20,14 @@ def list_() -> None:
 
 @app.command()
 def check(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of pictures, or an embedded set's name.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="A folder of pictures, or an embedded set's name.")
+    ],
     direction: Annotated[
         str | None, typer.Option(help="Which side is given and which is wanted, as GIVEN:WANTED.")
     ] = None,
 ) -> None:
-    """What the folder is, what is wrong with it, and which methods suit. Status 1 when training would fail."""
+    """What the folder is, what is wrong with it, which methods suit; status 1 when training would fail."""
     from redraft.app.check import check_lines
 
     lines, fatal = check_lines(folder, direction)

@@ -9,8 +9,12 @@ import typer
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a model folder.")],
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")],
-    out: Annotated[str | None, typer.Option(help="Folder of the report; default MODEL's run, report/.")] = None,
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")
+    ],
+    out: Annotated[
+        str | None, typer.Option(help="Folder of the report; default MODEL's run, report/.")
+    ] = None,
     refine: Annotated[int | None, typer.Option(help="Solver steps; default as in training.")] = None,
     pictures: Annotated[int, typer.Option(help="At most so many held-out pictures.")] = 1000,
     features: Annotated[

@@ -20,7 +20,9 @@ def generate(
     ] = None,
     best_of: Annotated[int | None, typer.Option(help="Make so many, keep the best by score.")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
-    trace: Annotated[bool, typer.Option("--trace", help="Also what the solver did: film, map, curve.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Also what the solver did: film, map, curve.")
+    ] = False,
     bits: Annotated[int, typer.Option(help="8 or 16 bits a channel.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:

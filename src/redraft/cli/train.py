@@ -8,8 +8,12 @@ import typer
 
 
 def train(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")],
-    task: Annotated[str | None, typer.Option(help="What is given: none, category, labels, edges, ...")] = None,
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")
+    ],
+    task: Annotated[
+        str | None, typer.Option(help="What is given: none, category, labels, edges, ...")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="coopnets or ccoopnets; see `redraft methods`.")] = None,
     recipe: Annotated[str, typer.Option(help="modern, or classic: the papers' own settings.")] = "modern",
     size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
@@ -23,7 +27,8 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
     ] = None,
 ) -> None:
     """Train a solver and an initializer on your pictures; the run's folder holds everything."""

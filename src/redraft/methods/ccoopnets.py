@@ -20,9 +20,12 @@ from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Keep, Sample, Update, keep_nothing
 from redraft.methods.thinking import draft_and_refine, think
+from redraft.nets.parts import Energy, Initializer
 from redraft.sampling.langevin import Langevin
 from redraft.sampling.latent import Latent, infer_latent
 from redraft.sampling.pool import Pool
+
+Condition = Tensor | None  # None is for the type checker: this method always has one
 
 
 class CCoopNets(nn.Module):
@@ -45,8 +48,8 @@ class CCoopNets(nn.Module):
         self,
         cfg: Config,
         *,
-        solver: nn.Module,
-        initializer: nn.Module,
+        solver: Energy,
+        initializer: Initializer,
         keep: Keep = keep_nothing,
         pool: Pool | None = None,
     ) -> None:
@@ -81,7 +84,7 @@ class CCoopNets(nn.Module):
 
         update(self.solver, loss_solver)
         update(self.initializer, loss_initializer)
-        return {
+        values = {
             "loss_solver": loss_solver,
             "loss_initializer": loss_initializer,
             "energy_data": e_data.mean(),
@@ -89,10 +92,10 @@ class CCoopNets(nn.Module):
             "energy_refined": e_model.mean(),
             "move": chain.move,
             "drift": chain.drift,
-            **{"energy_wrong": e.mean() for e in e_wrong},
         }
+        return values | ({"energy_wrong": e_wrong[0].mean()} if e_wrong else {})
 
-    def _persist(self, x: Tensor, c: Tensor, rng: Noise) -> tuple[Tensor, Tensor]:
+    def _persist(self, x: Tensor, c: Condition, rng: Noise) -> tuple[Tensor, Condition]:
         """The model's samples: x̃, a share of them replaced by chains that go on from earlier steps."""
         if self.pool is None:
             return x, c
@@ -102,7 +105,7 @@ class CCoopNets(nn.Module):
         return chain.x, c_start
 
     def _energies(
-        self, x: Tensor, c: Tensor, x_model: Tensor, c_model: Tensor, rng: Noise
+        self, x: Tensor, c: Condition, x_model: Tensor, c_model: Condition, rng: Noise
     ) -> tuple[Tensor, ...]:
         """E(x, c), E(x̃, c̃) and, if asked for, E(x, wrong c), scored in one pass.
 
@@ -121,7 +124,7 @@ class CCoopNets(nn.Module):
         return self.solver(torch.cat(pictures), code).chunk(len(pictures))
 
     def generate(
-        self, c: Tensor, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
+        self, c: Condition, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
         cfg = self.cfg.langevin
         return draft_and_refine(
@@ -129,5 +132,5 @@ class CCoopNets(nn.Module):
         )
 
     @torch.no_grad()
-    def energy(self, x: Tensor, c: Tensor) -> Tensor:
+    def energy(self, x: Tensor, c: Condition) -> Tensor:
         return self.solver.given(c)(x)

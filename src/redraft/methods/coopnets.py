@@ -20,6 +20,7 @@ from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Sample, Update, keep_nothing
 from redraft.methods.thinking import draft_and_refine, think
+from redraft.nets.parts import Energy, Initializer
 from redraft.sampling.langevin import Langevin
 from redraft.sampling.latent import Latent, infer_latent
 from redraft.sampling.pool import Pool
@@ -40,7 +41,7 @@ class CoopNets(nn.Module):
         restart: float = 0.05  # share of those that start anew from a draft; IGEBM 0.05
 
     def __init__(
-        self, cfg: Config, *, solver: nn.Module, initializer: nn.Module, pool: Pool | None = None
+        self, cfg: Config, *, solver: Energy, initializer: Initializer, pool: Pool | None = None
     ) -> None:
         super().__init__()
         self.cfg, self.solver, self.initializer, self.pool = cfg, solver, initializer, pool
@@ -95,14 +96,12 @@ class CoopNets(nn.Module):
         return e_data, e_model
 
     def generate(
-        self, c: None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
+        self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
         cfg = self.cfg.langevin
         nets = (self.initializer, self.solver)
-        return draft_and_refine(
-            *nets, None, n, cfg, rng, keep=keep_nothing, refine=refine, trace=trace
-        )
+        return draft_and_refine(*nets, None, n, cfg, rng, keep=keep_nothing, refine=refine, trace=trace)
 
     @torch.no_grad()
-    def energy(self, x: Tensor, c: None = None) -> Tensor:
+    def energy(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         return self.solver(x, ())

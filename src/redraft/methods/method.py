@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -11,7 +11,7 @@ from redraft.core.rng import Noise
 from redraft.core.types import Pair
 
 Update = Callable[[nn.Module, Tensor], None]  # the trainer's verb: descend this loss in this net
-Keep = Callable[[Tensor, Tensor | None], Tensor]  # (x, c) -> x with what c fixes put back
+Keep = Callable[[Tensor, Any], Tensor]  # (x, c) -> x with what c fixes put back
 
 
 class Sample(NamedTuple):
@@ -41,12 +41,12 @@ class Method(Protocol):
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]: ...
 
     def generate(
-        self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
+        self, c: Any, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
         """n pictures for the n conditions ``c``; ``refine`` is K (None: as in training, 0: drafts)."""
         ...
 
-    def energy(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def energy(self, x: Tensor, c: Any) -> Tensor:
         """E(x, c) [N], lower = more like the data; what the score is made of."""
         ...
 
@@ -54,4 +54,3 @@ class Method(Protocol):
 def keep_nothing(x: Tensor, c: Tensor | None) -> Tensor:
     """The ``keep`` of a task whose condition fixes no pixel."""
     return x
-

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from redraft.core.rng import Noise
 from redraft.methods.method import Keep, Sample
+from redraft.nets.parts import Energy, Initializer
 from redraft.sampling.langevin import Chain, Langevin, langevin
 
 
@@ -27,7 +28,7 @@ def frozen(net: nn.Module) -> Iterator[None]:
 
 
 def think(
-    solver: nn.Module,
+    solver: Energy,
     x: Tensor,
     c: Tensor | None,
     cfg: Langevin,
@@ -44,8 +45,8 @@ def think(
 
 
 def draft_and_refine(
-    initializer: nn.Module,
-    solver: nn.Module,
+    initializer: Initializer,
+    solver: Energy,
     c: Tensor | None,
     n: int,
     cfg: Langevin,

@@ -14,14 +14,12 @@ little, on the other drafts of its batch. The modern networks have no such depen
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.types import Spec
+from redraft.nets.parts import Energy, Initializer
 
 Layers = tuple[tuple[int, int, int], ...]  # (channels, kernel, stride) of each convolution
 SCENE: Layers = ((64, 5, 2), (128, 3, 2), (256, 3, 1))
@@ -45,7 +43,7 @@ def classic_initializer(spec: Spec) -> Generator | ResNetGenerator:
     return Generator(spec)
 
 
-class Descriptor(nn.Module):
+class Descriptor(Energy):
     """E = −f, where f is the sum of the 100 channels that a head over the whole map puts out.
 
     The condition, a picture or a category on every pixel, is concatenated before the convolution
@@ -86,11 +84,8 @@ class Descriptor(nn.Module):
         f = F.linear(x.flatten(1), self.head.weight.flatten(1), self.head.bias)
         return -f.float().sum(1)
 
-    def given(self, c: Tensor | None) -> Callable[[Tensor], Tensor]:
-        return partial(self, code=self.encode(c))
 
-
-class Generator(nn.Module):
+class Generator(Initializer):
     """[c; z] -> one dense layer to 3-4 px -> transposed convolutions that double -> tanh."""
 
     def __init__(self, spec: Spec) -> None:
@@ -125,7 +120,7 @@ class Generator(nn.Module):
         return torch.tanh(h.float())
 
 
-class ResNetGenerator(nn.Module):
+class ResNetGenerator(Initializer):
     """c -> two strided layers -> six residual blocks, + z as a bias -> two doublings -> tanh.
 
     The release draws z with sd 0.003 in training and 1 in its test; here it is N(0, I) in both.

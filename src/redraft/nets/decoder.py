@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from redraft.core.filters import blur
 from redraft.core.types import Spec
 from redraft.nets.blocks import FiLMNorm, Upsample, halvings
+from redraft.nets.parts import Initializer
 
 
-class Decoder(nn.Module):
+class Decoder(Initializer):
     """[z; category] -> linear -> transposed convolutions, FiLM at each scale -> tanh.
 
     The last logits pass a fixed [1 2 1] blur, which removes the grid of strided layers.
@@ -26,9 +27,7 @@ class Decoder(nn.Module):
         code = z + (32 if self.embed is not None else 0)
         self.first = nn.Linear(code, channels[0] * self.side**2)
         self.norm = FiLMNorm(channels[0], code)
-        self.up = nn.ModuleList(
-            Upsample(a, b, code) for a, b in zip(channels, channels[1:], strict=False)
-        )
+        self.up = nn.ModuleList(Upsample(a, b, code) for a, b in zip(channels, channels[1:], strict=False))
         self.out = nn.Conv2d(channels[-1], spec.channels, 3, 1, 1)
 
     def forward(self, z: Tensor, c: Tensor | None) -> Tensor:

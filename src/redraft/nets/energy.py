@@ -1,13 +1,6 @@
-"""Energies E(x, c), lower = more like the data. SiLU, no normalisation, the condition encoded once.
-
-An energy has ``encode(c) -> code`` (all that depends on c alone), ``forward(x, code) -> E [N]`` and
-``given(c) -> (x -> E)``.
-"""
+"""Energies E(x, c), lower = more like the data. SiLU, no normalisation, the condition encoded once."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +8,10 @@ from torch.nn import functional as F
 
 from redraft.core.types import Spec
 from redraft.nets.blocks import halvings
+from redraft.nets.parts import Code, Energy
 
-Code = tuple[Tensor, ...]
 
-
-class GlobalEnergy(nn.Module):
+class GlobalEnergy(Energy):
     """One score for the whole picture, for a category or for no condition.
 
     Strided convolutions down to 4-7 px, FiLM of the category on the second layer, and a projection
@@ -63,11 +55,8 @@ class GlobalEnergy(nn.Module):
             f = f + (h * code[1]).sum(1)
         return -f.float()
 
-    def given(self, c: Tensor | None) -> Callable[[Tensor], Tensor]:
-        return partial(self, code=self.encode(c))
 
-
-class PatchEnergy(nn.Module):
+class PatchEnergy(Energy):
     """The mean of overlapping patches' scores, for a picture condition seen beside the picture."""
 
     def __init__(self, spec: Spec, width: int) -> None:
@@ -90,6 +79,3 @@ class PatchEnergy(nn.Module):
         h = F.silu(self.down2(h))
         h = h + F.silu(self.mix(h) + code[1])
         return -self.out(h).float().mean((1, 2, 3))
-
-    def given(self, c: Tensor | None) -> Callable[[Tensor], Tensor]:
-        return partial(self, code=self.encode(c))

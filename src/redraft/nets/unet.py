@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from redraft.core.types import Spec
 from redraft.nets.blocks import Upsample, halvings
+from redraft.nets.parts import Initializer
 
 
-class UNet(nn.Module):
+class UNet(Initializer):
     """c [N, Cc, S, S], z [N, z] -> x [N, C, S, S]; z by FiLM after every layer of the way up."""
 
     def __init__(self, spec: Spec, width: int, z: int = 16) -> None:
@@ -18,9 +19,7 @@ class UNet(nn.Module):
         depth = halvings(spec.size)
         channels = [min(width * 2**i, width * 4) for i in range(depth)]
         self.down = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(a, b, 4, 2, 1), nn.GroupNorm(max(1, b // 8), b), nn.SiLU()
-            )
+            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.GroupNorm(max(1, b // 8), b), nn.SiLU())
             for a, b in zip([spec.width, *channels], channels, strict=False)
         )
         way_up = list(reversed([width // 2, *channels[:-1]]))
@@ -40,5 +39,3 @@ class UNet(nn.Module):
                 h = torch.cat([h, skips.pop()], 1)
         h = self.out(torch.cat([h, c], 1))
         return torch.tanh(h.float())
-
-

@@ -16,6 +16,7 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     spec = task.spec
     few = pictures < 1000
     chain = Langevin(delta=7.75) if spec.condition == "picture" else Langevin()
+    settings: CoopNets.Config | CCoopNets.Config
     if method == "coopnets":
         settings = CoopNets.Config(langevin=chain, diff_augment=few)
     else:

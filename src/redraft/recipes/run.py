@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-from torch import nn
 
 from redraft.core import config
 from redraft.core.errors import UsageError, unknown
@@ -15,6 +14,7 @@ from redraft.core.types import Spec
 from redraft.methods import METHODS
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
+from redraft.nets.parts import Energy, Initializer
 from redraft.sampling.pool import Pool
 from redraft.tasks import TASKS, Task
 from redraft.training import Train
@@ -80,7 +80,7 @@ class Run:
             if key not in known:
                 raise unknown("setting", key, known)
         return Run(
-            method=config.from_dict(METHODS[method_name].Config, method, "method."),
+            method=config.from_dict(cast(Any, METHODS[method_name].Config), method, "method."),
             task=config.from_dict(TASKS[task_name], task, "task."),
             networks=config.from_dict(Networks, sections["networks"], "networks."),
             reading=config.from_dict(Reading, sections["reading"], "reading."),
@@ -110,12 +110,10 @@ def build(run: Run) -> CoopNets | CCoopNets:
     pool = Pool(spec, 10 * run.train.batch) if run.method.persistent else None
     if isinstance(run.method, CoopNets.Config):
         return CoopNets(run.method, solver=solver, initializer=initializer, pool=pool)
-    return CCoopNets(
-        run.method, solver=solver, initializer=initializer, keep=run.task.keep, pool=pool
-    )
+    return CCoopNets(run.method, solver=solver, initializer=initializer, keep=run.task.keep, pool=pool)
 
 
-def _solver(cfg: Networks, spec: Spec) -> nn.Module:
+def _solver(cfg: Networks, spec: Spec) -> Energy:
     if cfg.solver_width < 4 or cfg.initializer_width < 4 or cfg.z < 1:
         raise UsageError("Networks need widths of at least 4 and a z of at least 1.")
     if cfg.solver == "classic":
@@ -128,7 +126,7 @@ def _solver(cfg: Networks, spec: Spec) -> nn.Module:
     return kind(spec, cfg.solver_width)
 
 
-def _initializer(cfg: Networks, spec: Spec) -> nn.Module:
+def _initializer(cfg: Networks, spec: Spec) -> Initializer:
     if cfg.initializer == "classic":
         from redraft.nets.classic import classic_initializer
 

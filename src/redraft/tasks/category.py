@@ -22,9 +22,7 @@ class CategoryToPicture:
 
     @property
     def spec(self) -> Spec:
-        return Spec(
-            size=self.size, channels=self.channels, condition="category", width=len(self.names)
-        )
+        return Spec(size=self.size, channels=self.channels, condition="category", width=len(self.names))
 
     @staticmethod
     def misfit(folder: Folder) -> str | None:

@@ -23,9 +23,7 @@ class LabelsToPhoto:
 
     @property
     def spec(self) -> Spec:
-        return Spec(
-            size=self.size, channels=self.channels, condition="picture", width=self.classes
-        )
+        return Spec(size=self.size, channels=self.channels, condition="picture", width=self.classes)
 
     @staticmethod
     def misfit(folder: Folder) -> str | None:
@@ -34,9 +32,7 @@ class LabelsToPhoto:
     @classmethod
     def of(cls, folder: Folder, size: int) -> LabelsToPhoto:
         palette = tuple(folder.palette or ())
-        return cls(
-            size=size, channels=folder.channels, classes=folder.classes, palette=palette
-        )
+        return cls(size=size, channels=folder.channels, classes=folder.classes, palette=palette)
 
     @property
     def labels(self) -> Labels:

@@ -31,9 +31,7 @@ class PictureToPicture:
 
     @classmethod
     def of(cls, folder: Folder, size: int) -> PictureToPicture:
-        return cls(
-            size=size, channels=folder.channels, condition_channels=folder.condition_channels
-        )
+        return cls(size=size, channels=folder.channels, condition_channels=folder.condition_channels)
 
     @property
     def given(self) -> Pixels:

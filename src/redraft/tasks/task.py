@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -33,11 +33,11 @@ class Task(Protocol):
         """A batch of raw uint8 examples -> condition and target on the same device."""
         ...
 
-    def keep(self, x: Tensor, c: Tensor | None) -> Tensor:
+    def keep(self, x: Tensor, c: Any) -> Tensor:
         """x with what c fixes put back, both [N, ...]; differentiable in x."""
         ...
 
-    def show(self, c: Tensor | None, n: int) -> Tensor | None:
+    def show(self, c: Any, n: int) -> Tensor | None:
         """The condition as RGB pictures [N, 3, H, W] in [-1, 1]; None where there is none."""
         ...
 

@@ -28,9 +28,7 @@ class Upscale:
 
     @property
     def spec(self) -> Spec:
-        return Spec(
-            size=self.size, channels=self.channels, condition="picture", width=self.channels
-        )
+        return Spec(size=self.size, channels=self.channels, condition="picture", width=self.channels)
 
     @staticmethod
     def misfit(folder: Folder) -> str | None:

@@ -1,0 +1,38 @@
+"""The two parts of a bridge, as networks: what an energy and an initializer must have."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+Code = tuple[Tensor, ...]  # what a solver keeps of a condition, one row a picture
+
+
+class Energy(nn.Module):
+    """A solver: E(x, c) [N], lower = more like the data. ``energy(x, code)`` scores, in float32."""
+
+    @abstractmethod
+    def encode(self, c: Any) -> Code:
+        """All that depends on c alone: computed once for a chain, not once a step. () without a condition."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, code: Code) -> Tensor:
+        """x [N, C, H, W] -> E [N]."""
+
+    def given(self, c: Any) -> Callable[[Tensor], Tensor]:
+        """E(·, c): the condition bound once."""
+        return partial(self, code=self.encode(c))
+
+
+class Initializer(nn.Module):
+    """A drafter in one pass: ``initializer(z, c)``."""
+
+    z_shape: tuple[int, ...]  # of one picture's noise
+
+    @abstractmethod
+    def forward(self, z: Tensor, c: Any) -> Tensor:
+        """z [N, *z_shape] and c -> x [N, C, H, W] in [-1, 1]."""
