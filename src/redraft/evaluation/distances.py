@@ -29,9 +29,9 @@ def kid(a: Tensor, b: Tensor, *, rounds: int = 200, seed: int = 0) -> Interval:
     a, b = a.double(), b.double()
     wa, wb = _halves(len(a), rounds, seed).to(a), _halves(len(b), rounds, seed + 1).to(b)
     aa, bb = _within(a, wa), _within(b, wb)
-    ab = sum(
-        (wa[rows] * (_kernel(a[rows], b) @ wb)).sum(0) for rows in _chunks(len(a))
-    ) / (wa.sum(0) * wb.sum(0))
+    ab = sum((wa[rows] * (_kernel(a[rows], b) @ wb)).sum(0) for rows in _chunks(len(a))) / (
+        wa.sum(0) * wb.sum(0)
+    )
     draws = aa + bb - 2 * ab
     value = draws[0].item()
     spread = 1.96 * (draws[1:] - value).square().mean().sqrt().item()

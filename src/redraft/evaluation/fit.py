@@ -16,7 +16,13 @@ from redraft.core.rng import stream
 
 
 def fit(
-    net: nn.Module, loss: Callable[[Tensor, torch.Generator], Tensor], n: int, *, steps: int, batch: int, lr: float
+    net: nn.Module,
+    loss: Callable[[Tensor, torch.Generator], Tensor],
+    n: int,
+    *,
+    steps: int,
+    batch: int,
+    lr: float,
 ) -> None:
     """Descend ``loss(indices, generator)`` over batches of n examples; AdamW, one warm-up and cosine decay.
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from redraft.evaluation.features import in_batches
 from redraft.evaluation.fit import cached, content_key, fit, seeded
 
-SEEN = 50_000  # pictures that a training passes
+SEEN = 40_000  # pictures that a training passes
 BATCH = 64
 
 

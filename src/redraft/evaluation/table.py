@@ -55,6 +55,7 @@ class Measure:
     better: str  # "higher", "lower", "one" (as the real), or ""
     says: str
     digits: int = 3
+    agreement: bool = False  # with the condition
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,7 @@ class Scores:
     change: dict[str, Interval] = field(default_factory=dict)
     worth: Interval | None = None  # rank correlation of energy and per-picture error
     worth_of: str = ""  # what that error is
+    points: tuple[tuple[float, float], ...] = ()  # (energy, error) of each refined picture
     notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,6 +82,7 @@ class Scores:
             "rows": {row: {k: list(v) for k, v in cells.items()} for row, cells in self.rows.items()},
             "change": {k: list(v) for k, v in self.change.items()},
             "worth": None if self.worth is None else list(self.worth),
+            "points": [list(p) for p in self.points],
             "notes": list(self.notes),
             "measures": [dataclasses.asdict(m) for m in self.measures],
         }
@@ -93,6 +96,7 @@ class Scores:
         }
         made["change"] = {k: Interval(*v) for k, v in values["change"].items()}
         made["worth"] = None if values["worth"] is None else Interval(*values["worth"])
+        made["points"] = tuple((x, y) for x, y in values["points"])
         made["notes"] = tuple(values["notes"])
         return Scores(**made)
 

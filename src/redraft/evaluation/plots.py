@@ -1,0 +1,124 @@
+"""Two small plots as SVG text: no script, no font to load; colours that hold on light and dark paper."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+Points = Sequence[tuple[float, float]]
+
+INK, FAINT = "#6b6a66", "#d9d6cf"
+COLOURS = ("#b4532a", "#2f6f8f", "#6a8a3a", "#8a5a8f", "#a8842c", "#4d4d4d")
+WIDTH, HEIGHT = 560, 300
+LEFT, RIGHT, TOP, BOTTOM = 62, 16, 34, 46
+MOST = 400  # points of a line: more cannot be seen
+
+
+def line_plot(series: Mapping[str, Points], *, x: str, y: str) -> str:
+    """Lines by name, each a list of (x, y); points that are not finite are left out."""
+    clean = {name: _thinned(_finite(points)) for name, points in series.items()}
+    clean = {name: points for name, points in clean.items() if points}
+    frame = _Frame([p for points in clean.values() for p in points])
+    body = []
+    for colour, (name, points) in zip(_colours(), clean.items(), strict=False):
+        path = " ".join(f"{frame.x(a):.1f},{frame.y(b):.1f}" for a, b in points)
+        dot = f'<circle cx="{frame.x(points[-1][0]):.1f}" cy="{frame.y(points[-1][1]):.1f}" r="2.6"'
+        body.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"'
+            f' stroke-linejoin="round"><title>{escape(name)}</title></polyline>{dot} fill="{colour}"/>'
+        )
+    return _svg(frame, body + (_legend(clean) if len(clean) > 1 else []), x, y)
+
+
+def scatter_plot(points: Points, *, x: str, y: str) -> str:
+    """Dots at (x, y)."""
+    clean = _finite(points)
+    frame = _Frame(clean)
+    body = [
+        f'<circle cx="{frame.x(a):.1f}" cy="{frame.y(b):.1f}" r="2.6" fill="{COLOURS[1]}" fill-opacity=".5"/>'
+        for a, b in clean
+    ]
+    return _svg(frame, body, x, y)
+
+
+class _Frame:
+    """Data units to drawing units."""
+
+    def __init__(self, points: Points) -> None:
+        self.xs = ticks([p[0] for p in points] or [0.0, 1.0])
+        self.ys = ticks([p[1] for p in points] or [0.0, 1.0])
+
+    def x(self, value: float) -> float:
+        share = (value - self.xs[0]) / (self.xs[-1] - self.xs[0])
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        share = (value - self.ys[0]) / (self.ys[-1] - self.ys[0])
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+
+def ticks(values: Sequence[float], about: int = 5) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten apart) that enclose all values."""
+    low, high = min(values), max(values)
+    if high - low <= 1e-9 * max(abs(low), abs(high), 1e-30):
+        pad = abs(low) / 2 or 1.0
+        low, high = low - pad, high + pad
+    rough = (high - low) / about
+    power = 10 ** math.floor(math.log10(rough))
+    step = next(m * power for m in (1, 2, 5, 10) if m * power >= rough * 0.999)
+    first = math.floor(low / step + 1e-9)
+    last = math.ceil(high / step - 1e-9)
+    return [i * step for i in range(first, last + 1)]
+
+
+def _svg(frame: _Frame, body: list[str], x: str, y: str) -> str:
+    bottom, right = HEIGHT - BOTTOM, WIDTH - RIGHT
+    grid = []
+    for value in frame.ys:
+        at = frame.y(value)
+        grid.append(f'<line x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}" stroke="{FAINT}"/>')
+        grid.append(_text(LEFT - 8, at + 4, _number(value), "end"))
+    for value in frame.xs:
+        grid.append(_text(frame.x(value), bottom + 18, _number(value), "middle"))
+    grid.append(_text(LEFT - 54, TOP - 18, y, "start"))
+    grid.append(_text(right, HEIGHT - 8, x, "end"))
+    inside = "\n".join(grid + body)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img"'
+        f' aria-label="{escape(y)} against {escape(x)}" font-family="system-ui, sans-serif" font-size="12">'
+        f"\n{inside}\n</svg>\n"
+    )
+
+
+def _legend(series: Mapping[str, Points]) -> list[str]:
+    made, at = [], float(WIDTH - RIGHT)
+    for colour, name in reversed(list(zip(_colours(), series, strict=False))):
+        made.append(_text(at, TOP - 18, name, "end", colour))
+        at -= 7.2 * len(name) + 16
+    return made
+
+
+def _text(x: float, y: float, text: str, anchor: str, colour: str = INK) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}">{escape(text)}</text>'
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}".replace("-", "−") if abs(value) < 1e5 else f"{value:.0e}"
+
+
+def _finite(points: Points) -> list[tuple[float, float]]:
+    return [(float(a), float(b)) for a, b in points if math.isfinite(a) and math.isfinite(b)]
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most MOST points: means of neighbours, which also takes the noise of single steps away."""
+    if len(points) <= MOST:
+        return points
+    size = math.ceil(len(points) / MOST)
+    groups = [points[i : i + size] for i in range(0, len(points), size)]
+    return [(sum(a for a, _ in g) / len(g), sum(b for _, b in g) / len(g)) for g in groups]
+
+
+def _colours() -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(64)]

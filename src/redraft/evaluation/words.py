@@ -1,0 +1,159 @@
+"""What the numbers say, in sentences, each with the numbers behind it."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from redraft.evaluation.table import Interval, Measure, Scores, short, show
+
+
+class Finding(NamedTuple):
+    says: str
+    behind: str  # the numbers
+
+
+def findings(scores: Scores) -> list[Finding]:
+    """Sentences in the order in which a reader asks: better? real? true? varied? copied? scored?"""
+    made = [_refinement(scores, m) for m in _of(scores, "KID", "SSIM", "PSNR", "LPIPS")]
+    made += [_refinement(scores, m) for m in _agreements(scores)]
+    made += [_realism(scores), *(_agreement(scores, m) for m in _agreements(scores)), _mean_picture(scores)]
+    made += [_diversity(scores), _memory(scores), _worth(scores), _price(scores)]
+    return [f for f in made if f is not None]
+
+
+def _refinement(scores: Scores, m: Measure) -> Finding | None:
+    a, b = _cell(scores, "draft", m.name), _cell(scores, "refined", m.name)
+    if a is None or b is None:
+        return None
+    behind = f"{m.name}: draft {show(a)}, refined {show(b)}"
+    change = scores.change.get(m.name)
+    if change is not None:
+        behind += f"; change picture by picture {show(change)}"
+        clear, gain = not (change.low <= 0 <= change.high), change.value
+    else:
+        clear, gain = not a.overlaps(b), b.value - a.value
+    if not clear:
+        return Finding(f"Refining makes no clear difference in {m.name}: the intervals overlap.", behind)
+    better = gain > 0 if m.better == "higher" else gain < 0
+    return Finding(f"Refining makes {m.name} {'better' if better else 'worse'}.", behind)
+
+
+def _realism(scores: Scores) -> Finding | None:
+    for m in _of(scores, "KID"):
+        best = _cell(scores, "refined", m.name)
+        real = _cell(scores, "real, training", m.name)
+        if best is None or real is None:
+            continue
+        behind = f"{m.name}: refined {show(best)}, real training pictures {show(real)}"
+        if best.overlaps(real):
+            return Finding(f"By {scores.features}, refined pictures cannot be told from real ones.", behind)
+        return Finding(
+            f"By {scores.features}, refined pictures can still be told from real ones as a set.", behind
+        )
+    return None
+
+
+def _agreement(scores: Scores, m: Measure) -> Finding | None:
+    best, ceiling = _cell(scores, "refined", m.name), _cell(scores, "real, held out", m.name)
+    if best is None or ceiling is None:
+        return None
+    behind = f"{m.name}: refined {show(best)}, real held-out pictures {show(ceiling)}"
+    gap = best.value - ceiling.value if m.better == "higher" else ceiling.value - best.value
+    if gap > 0 and not best.overlaps(ceiling):
+        return Finding(
+            f"Refined pictures score better in {m.name} than real ones do: they are more typical than life.",
+            behind,
+        )
+    if best.overlaps(ceiling):
+        return Finding(f"In {m.name} refined pictures do as well as real ones.", behind)
+    return Finding(f"In {m.name} refined pictures stay behind real ones.", behind)
+
+
+def _mean_picture(scores: Scores) -> Finding | None:
+    row = next((r for r in scores.rows if r.startswith("mean picture")), None)
+    beaten = []
+    for m in scores.measures:
+        if m.better not in ("higher", "lower") or m.name.startswith(("copies", "s a picture", "MB")):
+            continue
+        mean, best = _cell(scores, row, m.name) if row else None, _cell(scores, "refined", m.name)
+        if mean is None or best is None or math.isnan(mean.value):
+            continue
+        if (mean.value >= best.value) if m.better == "higher" else (mean.value <= best.value):
+            beaten.append(f"{m.name}: mean {show(mean)}, refined {show(best)}")
+    if not beaten:
+        return None
+    return Finding(
+        "A blurred mean picture does as well or better in some measures: they reward it, so do not read them alone.",
+        "; ".join(beaten),
+    )
+
+
+def _diversity(scores: Scores) -> Finding | None:
+    a, b = _cell(scores, "draft", "diversity"), _cell(scores, "refined", "diversity")
+    if a is None or b is None or math.isnan(b.value):
+        return None
+    paired = b.low != b.high  # only variants of one condition have an interval
+    behind = f"diversity, real pictures = 1: draft {show(a)}, refined {show(b)}"
+    if paired:
+        if b.value < 0.02:
+            return Finding("The noise z is all but ignored: variants of a condition look the same.", behind)
+        if b.value < 0.1:
+            return Finding("The noise z changes little: variants of a condition are near copies.", behind)
+        return Finding("The noise z is used: variants of a condition differ visibly.", behind)
+    if b.value < 0.7:
+        return Finding("Pictures of one condition are too alike beside real ones.", behind)
+    if b.value > 1.2:
+        return Finding("Pictures of one condition differ more than real ones do: look for noise.", behind)
+    return Finding("Pictures of one condition differ about as much as real ones do.", behind)
+
+
+def _memory(scores: Scores) -> Finding | None:
+    for m in scores.measures:
+        if not m.name.startswith("copies ("):
+            continue
+        share = _cell(scores, "refined", m.name)
+        if share is None:
+            return None
+        pixels = _cell(scores, "refined", "copies")
+        behind = f"{m.name}: {show(share)}; by pixels {show(pixels)}; of real held-out pictures .01"
+        if share.low > 0.05:
+            return Finding(
+                "Some pictures lie suspiciously near to a training picture: look at the nearest ones below.",
+                behind,
+            )
+        return Finding("Nothing suggests that training pictures were learned by heart.", behind)
+    return None
+
+
+def _worth(scores: Scores) -> Finding | None:
+    rho = scores.worth
+    if rho is None or math.isnan(rho.value):
+        return None
+    behind = f"rank correlation of energy with {scores.worth_of}: {show(rho, 2)}"
+    if rho.low <= 0 <= rho.high:
+        return Finding("The score does not order pictures by their error: do not choose by it.", behind)
+    if rho.value < 0:
+        return Finding("The score points the wrong way: better scores go with larger errors.", behind)
+    strength = "well" if rho.low > 0.5 else "somewhat" if rho.low > 0.2 else "weakly"
+    return Finding(f"The score orders pictures {strength} by their error.", behind)
+
+
+def _price(scores: Scores) -> Finding | None:
+    a, b = _cell(scores, "draft", "s a picture"), _cell(scores, "refined", "s a picture")
+    if a is None or b is None or not a.value:
+        return None
+    says = f"A refined picture takes {short(b.value / a.value, 2)} times as long as a draft."
+    return Finding(says, f"draft {short(1000 * a.value)} ms, refined {short(1000 * b.value)} ms a picture")
+
+
+def _of(scores: Scores, *names: str) -> list[Measure]:
+    return [m for m in scores.measures if m.name.split(" (")[0] in names]
+
+
+def _agreements(scores: Scores) -> list[Measure]:
+    return [m for m in scores.measures if m.agreement]
+
+
+def _cell(scores: Scores, row: str, name: str) -> Interval | None:
+    return scores.rows.get(row, {}).get(name)
