@@ -131,7 +131,7 @@ def _need(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < size:
         raise OutOfSpace(
-            f"A checkpoint needs {size / 1e6:.0f} MB, but the disk of {folder} has {free / 1e6:.0f} MB left. "
+            f"A checkpoint needs {size / 1e6:.1f} MB, but the disk of {folder} has {free / 1e6:.1f} MB left. "
             "What was saved before is intact: make room, then go on with --resume."
         )
 

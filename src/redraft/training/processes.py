@@ -93,6 +93,17 @@ def hand_round(state: dict[str, Any] | None) -> dict[str, Any] | None:
     return parcel[0]
 
 
+def gather_rows(mine: Tensor, n: int) -> Tensor:
+    """The n rows of all processes, of which this one has rank, rank + world, ...; the same everywhere."""
+    if not dist.is_initialized():
+        return mine
+    longest = -(-n // world())
+    padded = torch.cat([mine, mine.new_zeros(longest - len(mine), *mine.shape[1:])])
+    parts = [torch.empty_like(padded) for _ in range(world())]
+    dist.all_gather(parts, padded)
+    return torch.stack(parts, 1).flatten(0, 1)[:n]
+
+
 def _buckets(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
     bucket: list[Tensor] = []
     for t in tensors:

@@ -25,6 +25,8 @@ from redraft.training.drafts import Drafts
 TRIES = 6  # times it goes back before it gives up
 BATCHES = 20  # batches it leaves out before it gives up
 SURGE = {"energy": 10.0, "loss": 30.0}  # times its own mean of the last ~100 steps
+SETTLED = 100  # steps of the start, in which the teaching loss of a sound run grows a thousandfold
+STEEP = 5.0  # mean drift of a chain, in units of its clip; sound ones have about 1
 STILL = 1e-3  # a move of the chain (rms, pictures in [-1, 1]) below this is none
 CALM = 2000  # steps without a fault that make up for one
 PATIENCE = 50  # steps in which a chain must misbehave
@@ -69,13 +71,13 @@ class Watchdog:
     def notes(self, row: Mapping[str, float | None]) -> list[str]:
         """What the user should hear of the values of one step, each once."""
         notes = []
-        move, drift = row.get("move"), row.get("drift")
+        move = row.get("move")
         if move is not None and self._lasts("still", self._moves() and move < STILL):
             notes.append(
                 f"The solver's chain has come to stand still (it moves a draft by {move:.1g}): the refined "
                 "pictures are the drafts. Try a larger method.langevin.delta or train.lr.solver."
             )
-        if drift is not None and self._lasts("clip", bool(self.clip) and drift > 10 * self.clip):  # type: ignore[operator]
+        if self.clip and self.seen >= SETTLED and (drift := self.means.get("drift", 0.0)) > STEEP * self.clip:
             notes.append(
                 f"The solver's chain moves by its clip alone (drift {drift:.2g}, clip {self.clip}): its "
                 "energies are too steep for its step. Try a smaller method.langevin.delta or train.lr.solver."
@@ -113,7 +115,11 @@ class Watchdog:
         return f"The batch of step {step + 1} holds values that are not finite numbers; it is left out."
 
     def act(self, fault: Fault, step: int, back_to: int) -> str:
-        """Lower the blamed learning rate: by two, by ten where that did not help; at last, Diverged."""
+        """Lower the blamed learning rate, or raise Diverged when that was done often enough.
+
+        By two; by ten where that did not help, or where the start already failed: then not the moment is
+        wrong but the setting.
+        """
         self.tries, self.calm = self.tries + 1, 0
         names = [fault.network] if fault.network else self.networks
         if self.tries > TRIES:
@@ -123,7 +129,7 @@ class Watchdog:
                 f"{rates} by ten, or set train.clip (1.0) or a smaller method.langevin.delta; "
                 "the last sound state is saved."
             )
-        by = 0.1 if back_to <= self.last_try else 0.5
+        by = 0.1 if back_to <= self.last_try or step < SETTLED else 0.5
         self.last_try = max(back_to, self.last_try)
         for name in names:
             self.scale[name] = self.scale.get(name, 1.0) * by
@@ -172,7 +178,7 @@ class Watchdog:
         assert self.limit is not None
         for key, value in values.items():
             kind = key.split("_")[0]
-            if kind not in SURGE or not self.seen:
+            if kind not in SURGE or self.seen < (SETTLED if kind == "loss" else 1):
                 continue
             usual = self.means.get(key, abs(value))
             surge = abs(value) > self.limit and abs(value) > SURGE[kind] * usual
