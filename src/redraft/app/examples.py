@@ -14,11 +14,16 @@ from redraft.tasks import Task
 from redraft.training.processes import rank, world
 
 
-def store(folder: Folder, split: str, run: Run) -> Store:
-    """The split, decoded once; training pictures with a margin for random crops."""
+def store(folder: Folder, split: str, run: Run, margin: bool = False) -> Store:
+    """The split, decoded once; with the run's ``margin`` for random crops where it is trained on."""
     task = run.task
-    margin = run.reading.margin if split == "train" else 0
-    return Cache().build(folder, split, size=task.spec.size, channels=task.spec.channels, margin=margin)
+    return Cache().build(
+        folder,
+        split,
+        size=task.spec.size,
+        channels=task.spec.channels,
+        margin=run.reading.margin if margin else 0,
+    )
 
 
 def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair]:

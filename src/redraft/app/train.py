@@ -79,7 +79,7 @@ def plan(
 def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume: bool = False) -> Path:
     """Train a run on a folder, then write the model with its calibration into ``out``/model."""
     say(folder.understood)
-    training = store(folder, "train", run)
+    training = store(folder, "train", run, margin=True)
     held_out = store(folder, "test", run)
     method = build(run).to(device)
     counts = ", ".join(f"{name} {parameters(net):,}" for name, net in method.networks.items())

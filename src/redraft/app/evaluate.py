@@ -1,0 +1,223 @@
+"""Drafts and refined pictures against held-out truth, beside controls; and the report that shows them."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from redraft.app.check import open_folder
+from redraft.app.examples import gathered, pairs, store
+from redraft.app.model import Model
+from redraft.app.show import heat, say
+from redraft.core.errors import DataError, UsageError, unknown
+from redraft.core.types import Pair
+from redraft.data import Folder
+from redraft.data.home import cache_home
+from redraft.evaluation import agreement as agree
+from redraft.evaluation import judge, report, segmenter
+from redraft.evaluation.evaluate import Agreement, Asked, Score
+from redraft.evaluation.evaluate import evaluate as measure
+from redraft.evaluation.features import FEATURES, Features, JudgeFeatures
+from redraft.evaluation.lpips import Lpips
+from redraft.evaluation.table import Scores
+from redraft.recipes.run import Run
+from redraft.tasks import TASKS
+from redraft.tasks.category import CategoryToPicture
+from redraft.tasks.upscale import Upscale
+from redraft.training.processes import gather_rows, processes, rank, world
+
+TRAINING = 20_000  # training pictures that judges and controls see
+SHOWN = 16  # held-out pictures in the report
+CHAINS = 4  # of which the chain is shown
+
+
+class Drawn(NamedTuple):
+    drafts: Tensor
+    images: Tensor
+    energies: Tensor
+
+
+def evaluate(
+    place: str,
+    data: str,
+    *,
+    out: str | None = None,
+    refine: int | None = None,
+    pictures: int = 1000,
+    features: str = "small",
+    seed: int = 0,
+    direction: str | None = None,
+    device: str = "auto",
+) -> Scores:
+    """Measure a model on a folder's held-out pictures; writes OUT/index.html and returns the scores."""
+    if pictures < 2:
+        raise UsageError(f"--pictures must be at least 2, not {pictures}.")
+    if features not in (*FEATURES, "judge"):
+        raise unknown("features", features, (*FEATURES, "judge"))
+    model = Model.from_pretrained(place, device)
+    with processes(model.device):
+        folder = open_folder(data, direction)
+        known, held_out = real_pairs(model, folder, pictures, seed)
+        asked = questions(model.run, known, features)
+        scores = measure(_drawer(model, refine, seed), known, held_out, asked)
+        if rank() == 0:
+            page = write_report(model, folder, held_out, scores, _place(place, out), refine, seed)
+            say(f"{scores.markdown()}\nReport: {page}")
+    return scores
+
+
+def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[Pair, Pair]:
+    """Training and held-out pairs of a folder, as the model's task sees them."""
+    run = model.run
+    reason = TASKS[run.task_name].misfit(folder)
+    if reason:
+        raise DataError(f"The model does {run.task_name}, which {folder.root} does not suit: {reason}.")
+    if isinstance(run.task, CategoryToPicture) and folder.categories != run.task.names:
+        names = ", ".join(run.task.names)
+        raise DataError(f"The categories of {folder.root} are not those that the model knows: {names}.")
+    train = gathered(
+        pairs(store(folder, "train", run, margin=False), run.task, torch.device("cpu"), seed, TRAINING)
+    )
+    test = gathered(pairs(store(folder, "test", run), run.task, torch.device("cpu"), seed, pictures))
+    return train, test
+
+
+def questions(run: Run, known: Pair, features: str) -> Asked:
+    """What to ask of the task's pictures; judges are trained here, once for the same pictures."""
+    cache = cache_home() / "judges"
+    agreements, doubt, seen = _agreements(run, known, cache)
+    if features == "judge" and seen is None:
+        raise UsageError("--features judge is for models of categories; use small or efficientnet.")
+    chosen: Features = JudgeFeatures(seen) if features == "judge" else FEATURES[features]()
+    return Asked(features=chosen, agreements=agreements, doubt=doubt, distance=Lpips.find())
+
+
+def _agreements(run: Run, known: Pair, cache: Path) -> tuple[list[Agreement], Any, Any]:
+    """Measures of agreement with the condition, an error for pictures without one truth, a classifier."""
+    c, x = known
+    if run.task_name == "category" and c is not None:
+        seen = judge.train_judge(x, c, run.task.spec.width, cache=cache)
+        says = "share that a classifier trained on the same pictures recognises"
+        score = Agreement(name="agreement", says=says, score=lambda x, c: judge.agreement(seen, x, c))
+        return [score], lambda x, c: judge.doubt(seen, x, c), seen
+    if run.task_name == "labels" and c is not None:
+        net = segmenter.train_segmenter(x, c, cache=cache)
+        says = "overlap with the label map, seen by a segmenter trained on the same pictures"
+        score = Agreement(
+            name="mIoU", says=says, score=lambda x, c: segmenter.confusion(net, x, c), pool=segmenter.mean_iou
+        )
+        return [score], None, None
+    if run.task_name == "edges":
+        says = "F-measure of the picture's edges against the drawing, within 1 px"
+        return [Agreement(name="edges", says=says, score=agree.edge_agreement)], None, None
+    kept: dict[str, tuple[str, Score]] = {
+        "recover": ("known pixels", agree.known_error),
+        "colour": ("brightness", agree.luma_error),
+    }
+    if isinstance(run.task, Upscale):
+        kept["upscale"] = ("reduced", partial(agree.reduced_error, factor=run.task.factor))
+    if run.task_name in kept:
+        name, score_of = kept[run.task_name]
+        says = "root mean square difference from what the condition fixes, 0 = kept"
+        return [Agreement(name=name, says=says, score=score_of, better="lower")], None, None
+    return [], None, None
+
+
+def write_report(
+    model: Model, folder: Folder, held_out: Pair, scores: Scores, out: Path, refine: int | None, seed: int
+) -> Path:
+    """OUT/index.html: pictures first, then what was learned, then the numbers."""
+    n = min(SHOWN, len(held_out.target))
+    rows = _spread_out(held_out, n)
+    c, truth = (
+        held_out.condition if held_out.condition is None else held_out.condition[rows],
+        held_out.target[rows],
+    )
+    made = model.make(c, list(range(n)), refine=refine, seed=seed)
+    again = model.make(c, list(range(n, 2 * n)), refine=refine, seed=seed)
+    chain = model.make(
+        None if c is None else c[:CHAINS], list(range(min(CHAINS, n))), refine=refine, seed=seed, trace=True
+    )
+    shown = model.task.show(c, n)
+    table: dict[str, Tensor] = {} if shown is None else {"given": shown}
+    table |= {"draft": made.drafts, "refined": made.images, "refined, another z": again.images}
+    label = "truth" if c is not None and c.ndim == 4 else "real"
+    table |= {label: truth}
+    changed = torch.stack([heat(d, r) for d, r in zip(made.drafts, made.images, strict=True)])
+    energies = None
+    if chain.trace_energies is not None and chain.trace:
+        energies = torch.cat([chain.trace_energies, chain.energies[None]]).T
+    folder_of_run = out.parent
+    metrics = folder_of_run / "metrics.csv"
+    return report.write(
+        report.Page(
+            title=f"{model.run.task_name}: {folder.root.name or folder.root}",
+            facts=_facts(model, folder),
+            scores=scores,
+            galleries=[
+                report.Gallery(title="Held-out pictures", rows=table, says="None of these were trained on."),
+                report.Gallery(
+                    title="What the solver changed",
+                    rows={"draft": made.drafts, "change": changed, "refined": made.images},
+                ),
+            ],
+            trace=torch.stack(chain.trace, 1) if chain.trace else None,
+            trace_energies=energies,
+            metrics=report.read_metrics(metrics) if metrics.exists() else {},
+            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        ),
+        out,
+    )
+
+
+def _facts(model: Model, folder: Folder) -> dict[str, str]:
+    run, about = model.run, model.about
+    return {
+        "data": folder.understood,
+        "task": run.task_name,
+        "method": f"{run.method_name}, recipe {run.recipe}",
+        "size": f"{run.task.spec.size} px",
+        "trained": f"{about.get('steps', '?')} steps, {float(about.get('seconds', 0)) / 60:.1f} minutes",
+        "Langevin steps": str(run.method.langevin.steps),
+        "model": model.hash[:12],
+    }
+
+
+def _drawer(model: Model, refine: int | None, seed: int) -> Any:
+    """Pictures for conditions; every row of every variant has noise of its own. Processes share the work."""
+    drawn: Counter[int] = Counter()
+    steps = refine
+
+    def draw(c: Tensor | None, n: int, *, variant: int, refine: int | None) -> Drawn:
+        start = drawn[variant]
+        drawn[variant] += n
+        mine = list(range(rank(), n, world()))
+        rows = None if c is None else c[mine]
+        numbers = [variant * 10_000_000 + start + i for i in mine]
+        made = model.make(rows, numbers, refine=steps if refine is None else refine, seed=seed, chunk=64)
+        return Drawn(*(gather_rows(t, n) for t in (made.drafts, made.images, made.energies)))
+
+    return draw
+
+
+def _spread_out(held_out: Pair, n: int) -> list[int]:
+    """n rows evenly over the held-out pairs; over the categories in turn where there are some."""
+    c, total = held_out.condition, len(held_out.target)
+    if c is None or c.ndim == 4:
+        return [i * total // n for i in range(n)]
+    by_category = [(c == k).nonzero()[:, 0].tolist() for k in c.unique().tolist()]
+    turns = [rows[t] for t in range(total) for rows in by_category if t < len(rows)]
+    return turns[:n]
+
+
+def _place(place: str, out: str | None) -> Path:
+    if out is not None:
+        return Path(out)
+    run = Path(place)
+    return (run.parent if (run / "config.json").exists() else run) / "report"
