@@ -175,7 +175,7 @@ def test_a_finished_run_resumes_to_the_same_and_may_go_on_longer(
 def test_by_the_clock_the_length_is_fixed_at_half_time(tmp_path: Path) -> None:
     cfg = settings(steps=None, minutes=0.02, checkpoint_every=1000)
     _, outcome = once(tmp_path / "run", cfg)
-    assert outcome.seconds < 1.3 * 1.2
+    assert outcome.seconds < 3  # 1.15 * 1.2 and a step, which a busy machine may hold up
     last, first, *_ = checkpoint.saved(tmp_path / "run" / "checkpoints")
     assert outcome.steps == last.step
     assert last.step <= 2 * first.step  # saved at the half, when the total was fixed
@@ -206,3 +206,9 @@ def test_folders_in_use_and_folders_without_a_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="is a file"):
         once(tmp_path / "file", settings(steps=3))
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UsageError, match="cannot be used .Not a directory.; choose another"):
+        once(tmp_path / "file" / "run", settings(steps=3))

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +17,55 @@ import torch
 import yaml
 
 from redraft.core.errors import CheckpointError, UsageError
-from redraft.training import checkpoint
+from redraft.training import checkpoint, processes
 
 FREE = ("train.steps", "train.minutes", "train.keep", "train.sample_every", "train.shard")  # may change
 
 
+@contextmanager
+def usable(out: Path) -> Iterator[None]:
+    """A folder that may not be read or written is a UsageError."""
+    try:
+        yield
+    except OSError as failure:
+        raise UsageError(
+            f"The folder {out} cannot be used ({failure.strerror}); choose another with --out."
+        ) from None
+
+
 def refuse_another(out: Path) -> None:
     """A new run must not go into the folder of one that has learnt something."""
-    steps = [s.step for s in checkpoint.saved(out / "checkpoints")]
-    if steps:
-        raise UsageError(
-            f"{out} already holds a run (step {max(steps)}): go on with --resume, or choose another folder."
-        )
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; a run needs a folder.")
-    if (out / "metrics.csv").exists() or ((out / "checkpoints").exists() and not (out / "run.yaml").exists()):
-        raise UsageError(f"{out} holds other files of a run; choose another folder.")
+    with usable(out):
+        steps = [s.step for s in checkpoint.saved(out / "checkpoints")]
+        if steps:
+            raise UsageError(
+                f"{out} already holds a run (step {max(steps)}): "
+                "go on with --resume, or choose another folder."
+            )
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out} is a file; a run needs a folder.")
+        if (out / "metrics.csv").exists() or (
+            (out / "checkpoints").exists() and not (out / "run.yaml").exists()
+        ):
+            raise UsageError(f"{out} holds other files of a run; choose another folder.")
 
 
 def describe(out: Path, config: dict[str, Any], device: torch.device, precision: str) -> None:
     """Write run.yaml and environment.json."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as failure:
-        raise UsageError(f"The folder {out} cannot be made: {failure.strerror}.") from None
-    checkpoint.write_text(out / "run.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     where = {
         "python": platform.python_version(),
         "torch": torch.__version__,
         "system": f"{platform.system()} {platform.machine()}",
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "processes": processes.world(),
         "threads": torch.get_num_threads(),
         "precision": precision,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
-    checkpoint.write_text(out / "environment.json", json.dumps(where, indent=2) + "\n")
+    with usable(out):
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text(out / "run.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+        checkpoint.write_text(out / "environment.json", json.dumps(where, indent=2) + "\n")
 
 
 def resumable(out: Path) -> bool:

@@ -122,8 +122,8 @@ class _Run:
     def begin(self, resume: bool) -> None:
         going_on = resume and folder.resumable(self.out)
         if not going_on:
-            folder.refuse_another(self.out)
-        processes.barrier()  # all have looked before one writes
+            folder.refuse_another(self.out)  # before anything is written, in all processes
+        processes.barrier()
         state = self.keeper.newest() if going_on else None
         if state is not None:
             folder.refuse_other_settings(json.loads(state["config"]), self.config, self.out)
@@ -283,7 +283,7 @@ class _Run:
             rows.append(
                 row | {key: next(numbers) for key in values} | {"drafts_spread": row.get("drafts_spread")}
             )
-        if self.dtype == torch.float16:  # an overflow is the scaler's business: it has left out the update
+        if self.update.scaling():  # an overflow is the scaler's business: it has left out the update
             for row in rows:
                 row |= {
                     k: None for k, v in row.items() if k.startswith("gradient_") and not math.isfinite(v or 0)

@@ -137,6 +137,10 @@ class Update:
         for k in state.keys() - learnt:
             average[k].copy_(state[k])
 
+    def scaling(self) -> bool:
+        """Whether losses are scaled (fp16) and there is still room to scale them down."""
+        return any(s.is_enabled() and s.get_scale() > 1 for s in self.scalers.values())
+
     def forget(self) -> None:
         """Drop gradients of a step that was given up."""
         for optimizer in self.optimizers.values():
