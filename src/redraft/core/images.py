@@ -245,7 +245,7 @@ def _read_16(picture: Image.Image, background: RGB) -> np.ndarray:
             raise DataError("its values do not fit into 16 bits")
         array = wide.astype(np.uint16)[..., None]
     else:
-        array = _two_bytes(picture, raw)
+        array, picture = _two_bytes(picture, raw)
         if array.shape[2] in (2, 4):
             alpha = array[..., -1:].astype(np.float64) / 65535
             behind = np.array(background, np.float64) * 257
@@ -253,8 +253,11 @@ def _read_16(picture: Image.Image, background: RGB) -> np.ndarray:
     return _oriented(array, picture.getexif().get(0x0112, 1))  # asked last: it may close the file
 
 
-def _two_bytes(picture: Image.Image, raw: str) -> np.ndarray:
-    """Colour of 16 bits: Pillow keeps one byte of each two, so decode twice, once for either byte."""
+def _two_bytes(picture: Image.Image, raw: str) -> tuple[np.ndarray, Image.Image]:
+    """Colour of 16 bits: Pillow keeps one byte of each two, so decode twice, once for either byte.
+
+    Also returns the picture as last decoded: Pillow has turned a TIFF by then, and says so in its EXIF.
+    """
     start: Any = getattr(picture, "filename", "") or getattr(picture, "fp", None)
     planes = []
     for order in "BL":  # B keeps the first byte of each value, L the second
@@ -265,7 +268,7 @@ def _two_bytes(picture: Image.Image, raw: str) -> np.ndarray:
             planes.append(np.array(half, dtype=np.uint16))
     first, second = planes
     little = raw.endswith("L") or (raw.endswith("N") and np.little_endian)
-    return (second << 8) | first if little else (first << 8) | second
+    return (second << 8) | first if little else (first << 8) | second, half
 
 
 def _rawmode(picture: Image.Image) -> str:
@@ -290,7 +293,7 @@ def _from_float(array: np.ndarray) -> np.ndarray:
 def _oriented(array: np.ndarray, orientation: int) -> np.ndarray:
     """EXIF orientations 1 to 8 on an array."""
     if orientation in (5, 6, 7, 8):
-        array = array.transpose(1, 0, 2)
+        array = array.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
         array = array[::-1]
     if orientation in (2, 3, 6, 7):

@@ -165,8 +165,8 @@ def _about_number(folder: Folder) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"Training pictures are few ({train}): a model learns them by heart. Add pictures if you can, "
-            "keep augmentation on (--set method.diff_augment=true), and look at the nearest training pictures "
-            "in the report.",
+            "keep augmentation on (--set method.diff_augment=true), and look at the nearest training "
+            "pictures in the report.",
         )
     if not test:
         yield Finding("warning", "There is no test picture, so nothing can be measured on pictures not seen.")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Callable
 
 from redraft.core.errors import Ambiguous, UsageError
 from redraft.data import labelmaps
@@ -27,7 +25,7 @@ CONDITIONS = DRAWINGS | LABELS | {
     "condition", "conditions", "conditioning", "input", "inputs", "source", "sources", "lr", "blur",
     "blurred", "noisy", "grey", "gray", "depth", "normal", "normals", "pose", "poses",
 }  # fmt: skip
-Look = Callable[[str], Sequence[np.ndarray]]  # side -> a sample of its pictures
+Look = Callable[[str], labelmaps.Sample]  # side -> some of its pictures
 
 
 def tokens(name: str) -> set[str]:

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from redraft.core.errors import Ambiguous, DataError
 from redraft.data import direction as sides_of
+from redraft.data import labelmaps
 from redraft.data.folder import Example
 from redraft.data.layouts import Found, Splits, evenly, looks
 from redraft.data.naming import split_of
@@ -59,7 +58,7 @@ def _sides(
         answers = [f"--direction {a}:{b}" for a in images for b in images if a != b]
         raise Ambiguous("Which column of pictures is given, and which is wanted?", answers)
 
-    def look(column: str) -> list[np.ndarray]:
+    def look(column: str) -> labelmaps.Sample:
         split, table = next(iter(tables.items()))
         return looks([Source(str(root), f"{split}#{i}:{column}") for i in evenly(range(len(table)), 24)])
 

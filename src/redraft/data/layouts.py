@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -13,11 +13,11 @@ import numpy as np
 from redraft.core import images
 from redraft.core.errors import Ambiguous, DataError, RedraftError, UsageError
 from redraft.data import direction as sides_of
-from redraft.data import source
+from redraft.data import labelmaps, source
 from redraft.data.folder import Example
 from redraft.data.naming import Place, matched, places
 from redraft.data.scan import Tree
-from redraft.data.source import Source
+from redraft.data.source import LOSSY, Source
 
 Splits = dict[str, list[Example]]  # "train", "test", "validation" or "" (none said) -> examples
 
@@ -209,7 +209,7 @@ def _side_by_side(tree: Tree, members: list[Place]) -> bool:
 
 
 def _halves(tree: Tree, members: list[Place], direction: str | None) -> Found:
-    def look(half: str) -> list[np.ndarray]:
+    def look(half: str) -> labelmaps.Sample:
         return looks([tree.pictures[p.name].side(half) for p in evenly(members, 24)])
 
     given, wanted = sides_of.choose(("left", "right"), direction, look)
@@ -221,11 +221,11 @@ def _halves(tree: Tree, members: list[Place], direction: str | None) -> Found:
     return Found("side by side", words, splits, sides=(given, wanted))
 
 
-def _looker(tree: Tree, sides: dict[str, list[Place]]) -> Callable[[str], Sequence[np.ndarray]]:
+def _looker(tree: Tree, sides: dict[str, list[Place]]) -> sides_of.Look:
     return lambda side: looks([tree.pictures[p.name] for p in evenly(sides[side], 24)])
 
 
-def looks(sources: Iterable[Source]) -> list[np.ndarray]:
+def looks(sources: Sequence[Source]) -> labelmaps.Sample:
     """The readable ones among the pictures, as label maps would be read."""
 
     def look(one: Source) -> np.ndarray | None:
@@ -235,7 +235,9 @@ def looks(sources: Iterable[Source]) -> list[np.ndarray]:
             return None
 
     with ThreadPoolExecutor(4) as pool:
-        return [array for array in pool.map(look, sources) if array is not None]
+        maps = [array for array in pool.map(look, sources) if array is not None]
+    lossy = sum((one.member or one.path).lower().endswith(LOSSY) for one in sources)
+    return labelmaps.Sample(maps, lossy > len(sources) / 2)
 
 
 def evenly(items: Sequence, count: int) -> list:  # type: ignore[type-arg]
@@ -288,7 +290,3 @@ def _idx_names(tree: Tree, count: int) -> tuple[str, ...]:
     if count == 10 and "fashion" in str(tree.root).lower():
         return FASHION
     return tuple(map(str, range(count)))
-
-
-def most_common_extension(tree: Tree) -> str:
-    return Counter(PurePosixPath(n).suffix.lower() for n in tree.pictures).most_common(1)[0][0]

@@ -68,6 +68,7 @@ EXTENSIONS = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".ppm",
     ".pgm", ".pbm", ".pnm", ".avif", ".jp2", ".tga",
 )  # fmt: skip
+LOSSY = (".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".jp2")
 
 
 def read(source: Source, background: images.RGB = images.WHITE, at_least: int | None = None) -> np.ndarray:
