@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn.functional import softplus
 
 
 def likelihood(e_data: Tensor, e_refined: Tensor) -> Tensor:
@@ -13,13 +14,15 @@ def likelihood(e_data: Tensor, e_refined: Tensor) -> Tensor:
     return e_data.mean() - e_refined.mean()
 
 
-def mismatch(e_data: Tensor, e_wrong: Tensor) -> Tensor:
-    """mean E(x_obs, c) − mean E(x_obs, wrong c): real pictures under other pictures' conditions.
+def mismatch(e_data: Tensor, e_wrong: Tensor, wrong: Tensor) -> Tensor:
+    """mean 2 softplus(E(x_obs, c) − E(x_obs, c′)): real pictures under other pictures' conditions c′.
 
-    Not maximum likelihood: it adds log p(x|c) − log p(x|c′), which sharpens p(x|c) as classifier
-    guidance does. Ours; measured in docs/results.
+    Twice the logistic loss of telling c from c′ on x_obs, so that its slope is that of the plain difference
+    as long as both score alike, and it stops pushing once they are told apart. Not maximum
+    likelihood: it sharpens p(x|c) as classifier guidance does. Ours; measured in docs/log.md.
+    All [N]; ``wrong`` is 0 where c′ is c by chance, which then does not count.
     """
-    return e_data.mean() - e_wrong.mean()
+    return (2 * softplus(e_data - e_wrong) * wrong).mean()
 
 
 def magnitude(*energies: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class CCoopNets(nn.Module):
         loss_solver = losses.likelihood(e_data, e_model)  # learn from the data
         loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model, *e_wrong)
         for e in e_wrong:
-            loss_solver = loss_solver + cfg.wrong_conditions * losses.mismatch(e_data, e)
+            loss_solver = loss_solver + cfg.wrong_conditions * losses.mismatch(e_data, e, _wrong(c))
 
         if cfg.latent.steps:  # let z explain what the solver did
             z = infer_latent(lambda z: self.initializer(z, c), z, x_slow, cfg.latent, cfg.sigma, rng)
@@ -109,7 +109,7 @@ class CCoopNets(nn.Module):
     ) -> tuple[Tensor, ...]:
         """E(x, c), E(x̃, c̃) and, if asked for, E(x, wrong c), scored in one pass.
 
-        The wrong conditions are the batch's own, rolled by one.
+        The wrong conditions are the batch's own, rolled by one: see ``_wrong``.
         """
         x = x + self.cfg.data_noise * rng.normal(*x.shape)
         if self.cfg.diff_augment:
@@ -134,3 +134,9 @@ class CCoopNets(nn.Module):
     @torch.no_grad()
     def energy(self, x: Tensor, c: Condition) -> Tensor:
         return self.solver.given(c)(x)
+
+
+def _wrong(c: Condition) -> Tensor:
+    """1 [N] where the batch's condition rolled by one is another one; two neighbours may share a category."""
+    assert c is not None
+    return (c != c.roll(1, 0)).flatten(1).any(1).float() if c.ndim > 1 else (c != c.roll(1, 0)).float()

@@ -32,7 +32,7 @@ class Upsample(nn.Module):
         return F.silu(self.norm(self.conv(h), code))
 
 
-def halvings(size: int, smallest: int = 4) -> int:
+def halvings(size: int, smallest: int = 7) -> int:
     """How often ``size`` can be halved without going below ``smallest`` or leaving whole pixels."""
     count = 0
     while size % 2 == 0 and size // 2 >= smallest:

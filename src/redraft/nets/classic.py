@@ -14,6 +14,9 @@ little, on the other drafts of its batch. The modern networks have no such depen
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -21,17 +21,16 @@ class GlobalEnergy(Energy):
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
         depth = halvings(spec.size)
-        self.stem = nn.Conv2d(spec.channels, width, 4, 2, 1)
         channels = [min(width * 2**i, width * 8) for i in range(depth)]
-        self.down = nn.ModuleList(
-            nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(channels, channels[1:], strict=False)
-        )
+        into = [spec.channels, *channels]
+        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(into, channels, strict=False))
         top, side = channels[-1], spec.size >> depth
         self.mix = nn.Conv2d(top, 2 * top, 3, 2, 1)
         self.hidden = nn.Linear(2 * top * ((side + 1) // 2) ** 2, top)
         self.out = nn.Linear(top, 1)
+        self.filmed = min(1, depth - 1)  # the layer that the category modulates
         if spec.condition == "category":
-            self.film = nn.Embedding(spec.width, 2 * channels[min(1, depth - 1)])
+            self.film = nn.Embedding(spec.width, 2 * channels[self.filmed])
             nn.init.zeros_(self.film.weight)
             self.project = nn.Embedding(spec.width, top)
             nn.init.normal_(self.project.weight, 0, top**-0.5)
@@ -42,13 +41,14 @@ class GlobalEnergy(Energy):
         return (self.film(c)[:, :, None, None], self.project(c))
 
     def forward(self, x: Tensor, code: Code) -> Tensor:
-        h = self.stem(x)
+        h = x
         for i, conv in enumerate(self.down):
-            h = conv(F.silu(h))
-            if i == 0 and code:
+            h = conv(h)
+            if code and i == self.filmed:
                 scale, shift = code[0].chunk(2, 1)
                 h = torch.addcmul(shift, h, 1 + scale)
-        h = F.silu(self.mix(F.silu(h))).flatten(1)
+            h = F.silu(h)
+        h = F.silu(self.mix(h)).flatten(1)
         h = F.silu(self.hidden(h))
         f = self.out(h).squeeze(1)
         if code:

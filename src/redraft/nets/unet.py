@@ -16,7 +16,7 @@ class UNet(Initializer):
     def __init__(self, spec: Spec, width: int, z: int = 16) -> None:
         super().__init__()
         self.z_shape = (z,)
-        depth = halvings(spec.size)
+        depth = halvings(spec.size, smallest=4)
         channels = [min(width * 2**i, width * 4) for i in range(depth)]
         self.down = nn.ModuleList(
             nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.GroupNorm(max(1, b // 8), b), nn.SiLU())

@@ -15,7 +15,7 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     """The run for ``pictures`` training pictures."""
     spec = task.spec
     few = pictures < 1000
-    chain = Langevin(delta=7.75) if spec.condition == "picture" else Langevin()
+    chain = Langevin(delta=7.75) if spec.condition == "picture" else Langevin(steps=5)
     settings: CoopNets.Config | CCoopNets.Config
     if method == "coopnets":
         settings = CoopNets.Config(langevin=chain, diff_augment=few)
@@ -29,9 +29,9 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
         reading=Reading(margin=spec.size // 8 if spec.size >= 64 else 0),
         train=Train(
             batch=min(32 if spec.size <= 32 else 8, pictures),
-            lr={"solver": 1e-3, "initializer": 2e-3},
+            lr={"solver": 3e-3, "initializer": 2e-3},
             betas={"solver": (0.0, 0.99), "initializer": (0.5, 0.99)},
-            ema={"solver": 0.0, "initializer": 0.99},
+            ema={"solver": 0.99, "initializer": 0.99},
         ),
         seed=seed,
     )

@@ -27,7 +27,7 @@ Keep = Callable[[Tensor], Tensor]  # puts back what is known of x
 class Langevin:
     """How a chain moves. The defaults are the later practice; ``Langevin.classic()`` is the papers'."""
 
-    steps: int = 8  # K; papers 10-20
+    steps: int = 5  # K; papers 10-20
     delta: float = 2.45  # δ, step size; papers 0.002 (with s = 0.016). δ²/2 multiplies the gradient
     noise: float | None = 0.0  # sd of the noise in a step; None = δ, the law. CCoopNets' release: 0
     reference: float | None = None  # s of the reference Gaussian; papers 0.016; None = no reference
