@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from redraft.core.errors import UsageError
 from redraft.core.types import Pair
-from redraft.training import Progress, pick_device, train
+from redraft.training import Progress, pick_device, train, trainer
 from redraft.training.ahead import Ahead
 from redraft.training.device import pick_precision
 from redraft.training.journal import Journal
@@ -163,6 +163,26 @@ def test_no_cuda_here() -> None:
     assert pick_device().type in ("cpu", "mps")
     with pytest.raises(UsageError, match="--device cpu"):
         pick_device("cuda")
+
+
+@pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_inside_the_networks(
+    tmp_path: Path, half: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU, which is slow at it but does it: nearly the float32 run, with float32 all around."""
+    single, _ = once(tmp_path / "a", settings(steps=30))
+    monkeypatch.setattr(trainer, "pick_precision", lambda wanted, device: half)
+    method = tiny.method()
+    inside: list[torch.dtype] = []
+    chained: list[torch.dtype] = []
+    method.solver.look.register_forward_hook(lambda net, args, out: inside.append(out.dtype))
+    method.keep = lambda x, c: chained.append(x.dtype) or x
+    train(method, tiny.batch_at, settings(steps=30), tmp_path / "b", seed=3)
+    assert set(inside) == {half} and set(chained) == {torch.float32}
+    assert {v.dtype for v in method.state_dict().values()} == {torch.float32}
+    assert 0 < (weights(single) - weights(method)).abs().max() < 0.05
+    with torch.no_grad():
+        assert method.solver.look(torch.zeros(1, 1, 8, 8)).dtype == torch.float32  # it is over afterwards
 
 
 def test_where_the_compiler_fails_training_goes_on_without_it(

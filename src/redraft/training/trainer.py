@@ -19,8 +19,9 @@ from redraft.core.types import Pair
 from redraft.training import checkpoint, drafts, folder, processes, sharding
 from redraft.training.ahead import Ahead
 from redraft.training.compiling import Compiled
-from redraft.training.device import autocast, pick_precision
+from redraft.training.device import pick_precision
 from redraft.training.journal import Journal
+from redraft.training.precision import Half
 from redraft.training.progress import Outcome, Progress
 from redraft.training.schedule import Length, factor, shows_pictures
 from redraft.training.settings import Train
@@ -105,6 +106,7 @@ class _Run:
         self.update = Update(self.networks, cfg, self.dtype, raises=not self.lazy)
         clip = getattr(getattr(getattr(method, "cfg", None), "langevin", None), "drift_clip", None)
         self.watchdog = Watchdog(list(self.networks), cfg.energy_limit, clip)
+        self.half = Half(self.networks, self.dtype)
         self.compiled = Compiled(self.networks if cfg.compile else {})
         self.ahead = Ahead(batch_at, self.device)
         self.look_every = LOOK if self.lazy else 1
@@ -159,6 +161,7 @@ class _Run:
     def close(self) -> None:
         self.ahead.close()
         self.compiled.undo()
+        self.half.undo()
         self.journal.close()
 
     def _stop(self) -> None:
@@ -224,8 +227,7 @@ class _Run:
             row, rows = processes.rank() + processes.world() * part, processes.world() * parts
             noise = BatchNoise(stream(self.seed, "step", t, device=self.device), row, rows)
             mine = Pair(*(None if v is None else v[part::parts] for v in batch))  # type: ignore[arg-type]
-            with autocast(self.device, self.dtype):
-                values = self.method.step(mine, self.update, noise)  # type: ignore[operator]
+            values = self.method.step(mine, self.update, noise)  # type: ignore[operator]
             for key, value in values.items():
                 total[key] = total.get(key, 0) + value.detach().float() / parts
         return total
@@ -294,7 +296,7 @@ class _Run:
         """Look at how a few drafts vary with z."""
         if self.batch is None:
             return None
-        with self.update.looking(averaged=False), autocast(self.device, self.dtype):
+        with self.update.looking(averaged=False):
             seen = drafts.look(self.method, self.batch, self.seed)
         if self.pending:
             self.pending[-1][1]["drafts_spread"] = seen.spread

@@ -85,15 +85,13 @@ class Update:
                 "set train.accumulate=1."
             )
         self._seen.add(name)
-        with torch.autocast(self.device.type, enabled=False):
-            scaled = self.scalers[name].scale(loss / self._parts)
-            if self.split:  # FSDP2's weights are not leaves of the graph; the losses reach one network only
-                scaled.backward()
-            else:
-                scaled.backward(inputs=self.params[name])
-            if self._part == self._parts - 1:
-                self._move(name, loss.detach())
-        torch.clear_autocast_cache()  # it holds half-precision copies of the weights as they were
+        scaled = self.scalers[name].scale(loss / self._parts)
+        if self.split:  # FSDP2's weights are not leaves of the graph; the losses reach one network only
+            scaled.backward()
+        else:
+            scaled.backward(inputs=self.params[name])
+        if self._part == self._parts - 1:
+            self._move(name, loss.detach())
 
     @torch.no_grad()
     def _move(self, name: str, loss: Tensor) -> None:
