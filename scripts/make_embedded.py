@@ -50,9 +50,10 @@ def make_fashion(where: Path) -> None:
 def make_emoji(where: Path) -> None:
     """Every Noto emoji; training ones first, skin tones of one emoji always on the same side."""
     rows = json.loads((where / "names.json").read_text("utf-8"))
-    test = held_out([r["file"] for r in rows])
+    pixels = {r["file"]: np.asarray(Image.open(where / "noto" / r["file"]).convert("RGBA")) for r in rows}
+    test = held_out(pixels)
     rows.sort(key=lambda r: (r["file"] in test, r["file"]))
-    pictures = [np.asarray(Image.open(where / "noto" / r["file"]).convert("RGBA")) for r in rows]
+    pictures = [pixels[r["file"]] for r in rows]
     categories = sorted({r["category"] for r in rows})
     facts = {
         "size": 64,
@@ -68,11 +69,14 @@ def make_emoji(where: Path) -> None:
     save("emoji", facts)
 
 
-def held_out(files: list[str]) -> set[str]:
-    """211 files by the hash of their emoji without skin tone, so that no near-copy is on the other side."""
+def held_out(pixels: dict[str, np.ndarray]) -> set[str]:
+    """211 files by the hash of their emoji; skin tones of one, and equal pictures, stay on one side."""
+    first: dict[bytes, str] = {}  # equal pictures go by the name of the first
     groups: dict[str, list[str]] = {}
-    for file in files:
-        groups.setdefault(SKIN_TONES.sub("", file).replace("-fe0f", ""), []).append(file)
+    for file in sorted(pixels):
+        visible = pixels[file] * (pixels[file][..., 3:] > 0)
+        name = first.setdefault(visible.tobytes(), SKIN_TONES.sub("", file).replace("-fe0f", ""))
+        groups.setdefault(name, []).append(file)
     test: set[str] = set()
     for group in sorted(groups, key=lambda g: hashlib.blake2b(f"0/{g}".encode()).digest()):
         if len(test) + len(groups[group]) <= EMOJI_TEST:

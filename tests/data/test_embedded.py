@@ -57,6 +57,7 @@ def test_emoji_have_names_and_groups_and_no_near_copy_in_the_test() -> None:
     assert all(e.caption for e in train + test) and "grinning face" in {e.caption for e in train + test}
     bare = [{re.sub("-1f3f[b-f]|-fe0f", "", e.name) for e in group} for group in (train, test)]
     assert not bare[0] & bare[1]
+    assert not any("also among the training" in f.sentence for f in check(folder).findings)
     assert build(folder, "test", size=64).target.shape == (211, 3, 64, 64)
 
 
