@@ -129,10 +129,9 @@ def find(sample: Sample, *, named: bool = False) -> Labels | None:
     mend = sample.lossy or named
     if np.mean([f.mean() for f in flat]) < (0.05 if mend else 0.5):
         return None
-    counts: Counter[int] = Counter()
-    for m in maps:
-        values, times = np.unique(m if m.ndim == 2 else _packed(m), return_counts=True)
-        counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+    counts = _counted(seen)
+    if len(counts) <= MOST_COLOURS:  # photos are told by their middle; maps are looked at whole
+        counts = _counted(maps)
     grey = all(m.ndim == 2 for m in maps)
     if len(counts) < 2 or (grey and max(counts) < SMALL_LABEL):
         return Labels(None, max(counts) + 1) if len(counts) > 1 else None
@@ -144,6 +143,15 @@ def find(sample: Sample, *, named: bool = False) -> Labels | None:
         return None
     colours = Counter({v * 0x010101: n for v, n in counts.items()}) if grey else counts
     return _of_damaged(seen, flat, colours, named)
+
+
+def _counted(maps: Sequence[np.ndarray]) -> Counter[int]:
+    """How often each value of [H, W] maps, or each packed colour of [H, W, 3], occurs."""
+    counts: Counter[int] = Counter()
+    for m in maps:
+        values, times = np.unique(m if m.ndim == 2 else _packed(m), return_counts=True)
+        counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+    return counts
 
 
 def _of_values(counts: Counter[int]) -> Labels:
