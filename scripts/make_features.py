@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.rng import stream
+from redraft.evaluation.features import rgb
 from redraft.evaluation.small import SmallNet
 
 STEPS = 2200
@@ -49,10 +50,8 @@ def emoji(folder: Path) -> Tensor:
 
 def fashion_view(raw: Tensor, g: torch.Generator) -> Tensor:
     x = raw.float() / 127.5 - 1
-    x = F.interpolate(x, size=(32, 32), mode="bilinear", antialias=True)
-    if torch.rand((), generator=g) < 0.5:
-        x = x.flip(3)
-    return x.expand(-1, 3, -1, -1)
+    x = rgb(x, 32)
+    return x.flip(3) if torch.rand((), generator=g) < 0.5 else x
 
 
 def emoji_view(raw: Tensor, size: int, g: torch.Generator) -> Tensor:

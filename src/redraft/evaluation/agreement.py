@@ -14,7 +14,7 @@ from redraft.spaces.pixels import luma
 
 
 def edge_agreement(x: Tensor, drawing: Tensor, tolerance: int = 1) -> Tensor:
-    """F-measure [N] of the edges of x against a drawing [N, 1, H, W] in [-1, 1], dark lines on light paper."""
+    """F-measure [N] of the edges of x against a drawing [N, 1, H, W], dark lines on light paper."""
     return f_measure(draw_edges(x) < 0, luma(drawing) < 0, tolerance)
 
 

@@ -19,7 +19,7 @@ UNLIKE = 0.99  # a condition farther from training than this share of held-out o
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """What a bundle remembers of real pairs. ``of`` makes it, ``tensors`` and ``read`` carry it in a bundle."""
+    """What a bundle remembers of real pairs: made by ``of``, carried by ``tensors`` and ``read``."""
 
     energies: Tensor  # [M] of held-out real pairs, ascending
     conditions: Tensor  # [T, D] descriptors of training conditions; [0, 0] where they are no pictures

@@ -74,7 +74,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
     if fewest <= a.shape[1]:
         text = f"Fréchet distance of {fewest} pictures in {a.shape[1]} features is mostly bias."
         warnings.warn(text, FewPictures, stacklevel=2)
-    cov_a, cov_b = torch.cov(a.T), torch.cov(b.T)
+    cov_a, cov_b = (torch.cov(x.T).reshape(x.shape[1], -1) for x in (a, b))
     values, vectors = torch.linalg.eigh(cov_a)
     root = vectors * values.clamp_min(0).sqrt() @ vectors.T
     inner = root @ cov_b @ root

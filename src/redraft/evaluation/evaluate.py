@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -36,7 +37,7 @@ class Drawn(Protocol):
 
 
 class Draw(Protocol):
-    """One picture for each of the n conditions c; another ``variant`` is another z. ``refine`` 0: drafts alone."""
+    """One picture for each of the n conditions c. Another ``variant`` is another z; ``refine`` 0 = drafts."""
 
     def __call__(self, c: Tensor | None, n: int, *, variant: int, refine: int | None) -> Drawn: ...
 
@@ -99,7 +100,7 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
     }
     about = _Real(chosen_train.target, chosen_test, asked)
     for name, made in rows.items():
-        about.measure(made, itself=name == "real, held out")
+        about.measure(made, itself=name == "real, held out", trained_on=name == "real, training")
     _variants(draw, rows, about, chosen_test, asked)
     _costs(draw, rows, c, asked)
     error, of = _errors(rows["refined"], asked)
@@ -108,6 +109,7 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
         features=asked.features.name,
         pictures=len(real),
         variants=asked.variants,
+        truth=has_truth,
         measures=tuple(kept),
         rows={name: made.cells for name, made in rows.items()},
         change={
@@ -138,7 +140,7 @@ class _Real:
         if n < 50:
             self.notes.append(f"{n} held-out pictures are few: every interval here is a rough one.")
 
-    def measure(self, made: _Made, *, itself: bool) -> None:
+    def measure(self, made: _Made, *, itself: bool, trained_on: bool) -> None:
         f = self.asked.features.name
         h = self.asked.features(made.x)
         cells = made.cells
@@ -168,6 +170,8 @@ class _Real:
             pixels = relative_spread(made.x, self.test.target, groups, self.groups)
             cells["diversity"] = Interval.exact(pixels)
             cells[f"diversity ({f})"] = Interval.exact(relative_spread(h, self.features, groups, self.groups))
+        if trained_on:  # their nearest training pictures are they themselves
+            return
         near = memory(low(made.x), self.low_train, self.low)
         cells["copies"] = mean_interval(near.copy)
         near = memory(h, self.train, self.features)
@@ -192,7 +196,7 @@ class _Real:
                 "copies", "lower", "share nearer to a training picture than 99 % of held-out ones; real: .01"
             ),
             Measure(f"copies ({f})", "lower", "the same by features"),
-            Measure("s a picture", "lower", "seconds in a batch"),
+            Measure("ms a picture", "lower", "milliseconds, in a batch"),
             Measure("MB", "lower", "memory at the peak of a batch"),
         ]
 
@@ -273,8 +277,8 @@ def _costs(draw: Draw, rows: dict[str, _Made], c: Tensor | None, asked: Asked) -
     n = min(asked.batch, len(rows["draft"].x))
     part = None if c is None else c[:n]
     for row, refine in (("draft", 0), ("refined", None)):
-        took = cost(lambda r=refine: draw(part, n, variant=0, refine=r), rows[row].x.device)
-        rows[row].cells["s a picture"] = Interval.exact(took.seconds / n)
+        took = cost(partial(draw, part, n, variant=0, refine=refine), rows[row].x.device)
+        rows[row].cells["ms a picture"] = Interval.exact(1000 * took.seconds / n)
         if not math.isnan(took.megabytes):
             rows[row].cells["MB"] = Interval.exact(took.megabytes)
 

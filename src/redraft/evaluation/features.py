@@ -111,10 +111,16 @@ FEATURES: dict[str, type[SmallFeatures] | type[EfficientNetLite] | type[Inceptio
 
 
 def rgb(x: Tensor, size: int) -> Tensor:
-    """[N, 1 or 3, H, W] -> RGB [N, 3, size, size]; pictures are reduced with antialiasing."""
+    """[N, 1 or 3, H, W] -> RGB [N, 3, size, size].
+
+    Larger pictures are reduced with antialiasing. A little smaller ones get a border instead of being
+    enlarged, which would smooth away the very grids and noise that are looked for.
+    """
     x = x.expand(-1, 3, -1, -1)
-    if x.shape[-2:] == (size, size):
-        return x
+    h, w = x.shape[-2:]
+    if size * 3 // 4 <= min(h, w) and max(h, w) <= size:
+        top, left = (size - h) // 2, (size - w) // 2
+        return F.pad(x, (left, size - w - left, top, size - h - top), mode="replicate")
     return F.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
 
 

@@ -8,11 +8,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from redraft.core.rng import stream
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def fit(
@@ -78,8 +81,8 @@ def content_key(name: str, *parts: Tensor | int) -> str:
     return f"{name}-{digest.hexdigest()}"
 
 
-def seeded(make: Callable[[], nn.Module]) -> nn.Module:
-    """A module whose first weights do not depend on what was drawn before, and that leaves the global state."""
+def seeded(make: Callable[[], Net]) -> Net:
+    """A module whose first weights depend on nothing drawn before; the global random state stays."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make()

@@ -24,6 +24,9 @@ class Lpips(nn.Module):
     Pictures under 64 px are enlarged to 64 first, which the published measure does not do.
     """
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(

@@ -13,6 +13,7 @@ COLOURS = ("#b4532a", "#2f6f8f", "#6a8a3a", "#8a5a8f", "#a8842c", "#4d4d4d")
 WIDTH, HEIGHT = 560, 300
 LEFT, RIGHT, TOP, BOTTOM = 62, 16, 34, 46
 MOST = 400  # points of a line: more cannot be seen
+DOTS = 800  # of a scatter
 
 
 def line_plot(series: Mapping[str, Points], *, x: str, y: str) -> str:
@@ -34,6 +35,7 @@ def line_plot(series: Mapping[str, Points], *, x: str, y: str) -> str:
 def scatter_plot(points: Points, *, x: str, y: str) -> str:
     """Dots at (x, y)."""
     clean = _finite(points)
+    clean = clean[:: math.ceil(len(clean) / DOTS) or 1]
     frame = _Frame(clean)
     body = [
         f'<circle cx="{frame.x(a):.1f}" cy="{frame.y(b):.1f}" r="2.6" fill="{COLOURS[1]}" fill-opacity=".5"/>'
@@ -46,11 +48,14 @@ class _Frame:
     """Data units to drawing units."""
 
     def __init__(self, points: Points) -> None:
-        self.xs = ticks([p[0] for p in points] or [0.0, 1.0])
-        self.ys = ticks([p[1] for p in points] or [0.0, 1.0])
+        xs = [p[0] for p in points] or [0.0, 1.0]
+        self.xs, self.ys = ticks(xs), ticks([p[1] for p in points] or [0.0, 1.0])
+        self.left, self.right = min(xs), max(xs)
+        if self.left == self.right:
+            self.left, self.right = self.xs[0], self.xs[-1]
 
     def x(self, value: float) -> float:
-        share = (value - self.xs[0]) / (self.xs[-1] - self.xs[0])
+        share = (value - self.left) / (self.right - self.left)
         return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
@@ -79,7 +84,7 @@ def _svg(frame: _Frame, body: list[str], x: str, y: str) -> str:
         at = frame.y(value)
         grid.append(f'<line x1="{LEFT}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}" stroke="{FAINT}"/>')
         grid.append(_text(LEFT - 8, at + 4, _number(value), "end"))
-    for value in frame.xs:
+    for value in (v for v in frame.xs if frame.left <= v <= frame.right):
         grid.append(_text(frame.x(value), bottom + 18, _number(value), "middle"))
     grid.append(_text(LEFT - 54, TOP - 18, y, "start"))
     grid.append(_text(right, HEIGHT - 8, x, "end"))

@@ -1,4 +1,4 @@
-"""The report: a folder with index.html and PNGs that opens from disk. Pictures first, then plots, numbers, words."""
+"""The report: index.html and PNGs that open from disk; pictures first, then words and numbers."""
 
 from __future__ import annotations
 
@@ -179,8 +179,8 @@ def _table(scores: Scores) -> str:
     listed = "".join(f"<p>{escape(note)}</p>" for note in notes)
     return (
         "<section>\n<h2>Numbers, beside controls</h2>\n"
-        f'<div class="wide"><table><thead><tr><td></td>{head}</tr></thead><tbody>{"".join(body)}</tbody></table>'
-        f'</div>\n<div class="notes">{listed}</div>\n</section>'
+        f'<div class="wide"><table><thead><tr><td></td>{head}</tr></thead>'
+        f'<tbody>{"".join(body)}</tbody></table></div>\n<div class="notes">{listed}</div>\n</section>'
     )
 
 

@@ -1,4 +1,4 @@
-"""The network of ``SmallFeatures``: small enough to travel in the package, trained by scripts/make_features.py."""
+"""The network of ``SmallFeatures``, small enough for the package; trained by scripts/make_features.py."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ class SmallNet(nn.Module):
     """RGB [N, 3, S, S] in [-1, 1], S = 32 or 64 -> [N, 128]; blur and noise are seen in the early stages."""
 
     features = 128
+    mean: Tensor
+    sd: Tensor
     widths = (16, 40, 80, 120)
 
     def __init__(self) -> None:

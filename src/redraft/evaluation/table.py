@@ -69,6 +69,7 @@ class Scores:
     features: str
     pictures: int
     variants: int
+    truth: bool  # each condition has one true picture; then diversity is that of several z for it
     measures: tuple[Measure, ...]
     rows: dict[str, dict[str, Interval]]
     change: dict[str, Interval] = field(default_factory=dict)

@@ -74,7 +74,7 @@ def _mean_picture(scores: Scores) -> Finding | None:
     row = next((r for r in scores.rows if r.startswith("mean picture")), None)
     beaten = []
     for m in scores.measures:
-        if m.better not in ("higher", "lower") or m.name.startswith(("copies", "s a picture", "MB")):
+        if m.better not in ("higher", "lower") or m.name.startswith(("copies", "ms a picture", "MB")):
             continue
         mean, best = _cell(scores, row, m.name) if row else None, _cell(scores, "refined", m.name)
         if mean is None or best is None or math.isnan(mean.value):
@@ -84,7 +84,7 @@ def _mean_picture(scores: Scores) -> Finding | None:
     if not beaten:
         return None
     return Finding(
-        "A blurred mean picture does as well or better in some measures: they reward it, so do not read them alone.",
+        "A mean picture does as well or better in some measures: do not read those alone.",
         "; ".join(beaten),
     )
 
@@ -93,9 +93,8 @@ def _diversity(scores: Scores) -> Finding | None:
     a, b = _cell(scores, "draft", "diversity"), _cell(scores, "refined", "diversity")
     if a is None or b is None or math.isnan(b.value):
         return None
-    paired = b.low != b.high  # only variants of one condition have an interval
     behind = f"diversity, real pictures = 1: draft {show(a)}, refined {show(b)}"
-    if paired:
+    if scores.truth:
         if b.value < 0.02:
             return Finding("The noise z is all but ignored: variants of a condition look the same.", behind)
         if b.value < 0.1:
@@ -140,11 +139,11 @@ def _worth(scores: Scores) -> Finding | None:
 
 
 def _price(scores: Scores) -> Finding | None:
-    a, b = _cell(scores, "draft", "s a picture"), _cell(scores, "refined", "s a picture")
+    a, b = _cell(scores, "draft", "ms a picture"), _cell(scores, "refined", "ms a picture")
     if a is None or b is None or not a.value:
         return None
     says = f"A refined picture takes {short(b.value / a.value, 2)} times as long as a draft."
-    return Finding(says, f"draft {short(1000 * a.value)} ms, refined {short(1000 * b.value)} ms a picture")
+    return Finding(says, f"draft {show(a)} ms, refined {show(b)} ms a picture")
 
 
 def _of(scores: Scores, *names: str) -> list[Measure]:
