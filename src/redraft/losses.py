@@ -14,6 +14,17 @@ def likelihood(e_data: Tensor, e_refined: Tensor) -> Tensor:
     return e_data.mean() - e_refined.mean()
 
 
+def saturating(e_data: Tensor, e_refined: Tensor) -> Tensor:
+    """mean 2 softplus(E(x_obs) − E(x̃)): ``likelihood`` whose push fades once x_obs and x̃ are told apart.
+
+    Its gradient is that of ``likelihood`` weighted by 2 sigmoid(E(x_obs) − E(x̃)): 1 where both score alike,
+    toward 0 where the solver has outrun its short chains, which otherwise pushes energies apart without end.
+    It is the logistic loss of telling data from refined drafts pair by pair, not maximum likelihood.
+    Ours; measured in docs/log.md.
+    """
+    return 2 * softplus(e_data - e_refined).mean()
+
+
 def mismatch(e_data: Tensor, e_wrong: Tensor, wrong: Tensor) -> Tensor:
     """mean 2 softplus(E(x_obs, c) − E(x_obs, c′)): real pictures under other pictures' conditions c′.
 
@@ -33,6 +44,14 @@ def magnitude(*energies: Tensor) -> Tensor:
 def teaching(x_slow: Tensor, x_fast: Tensor, sigma: float) -> Tensor:
     """‖x̃ − g(z, c)‖² / 2σ², summed over pixels, mean over the batch: MCMC teaching (CoopNets eq. 12)."""
     return (x_slow - x_fast).square().flatten(1).sum(1).mean() / (2 * sigma**2)
+
+
+def read_back(code: Tensor, z: Tensor, pixels: int) -> Tensor:
+    """‖style(g(z, c)) − z‖², mean over all numbers, times the pixels so that it scales as teaching does.
+
+    Latent regression (BicycleGAN's cLR-GAN, arXiv:1711.11586): what z asks for must be seen in the draft.
+    """
+    return pixels * (code - z).square().mean()
 
 
 def truth_l1(x: Tensor, x_fast: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
 from redraft.nets.decoder import Decoder
 from redraft.nets.energy import GlobalEnergy, PatchEnergy
+from redraft.nets.style import Style
 from redraft.nets.unet import UNet
 from redraft.sampling.langevin import Langevin
 from redraft.sampling.latent import Latent
@@ -75,18 +76,21 @@ def test_the_solver_learns_first_then_the_initializer_and_nothing_else(kind: str
     assert all(p.grad is not None and p.requires_grad for p in m.parameters())
 
 
+@pytest.mark.parametrize("saturate", [True, False])
 @pytest.mark.parametrize("kind", SPECS)
-def test_the_solver_loss_is_the_sum_of_its_equations(kind: str) -> None:
-    quiet = {"data_noise": 0.0, "langevin": Langevin(steps=0)}
+def test_the_solver_loss_is_the_sum_of_its_equations(kind: str, saturate: bool) -> None:
+    quiet = {"data_noise": 0.0, "langevin": Langevin(steps=0), "saturate": saturate}
     if kind != "none":
         quiet["wrong_conditions"] = 0.5
     m, update, _ = step(kind, energy_magnitude=0.2, **quiet)
     c, x = batch(kind)
-    z = BatchNoise(stream(2)).normal(len(x), 4)
+    z = BatchNoise(stream(2)).normal(len(x), *m.initializer.z_shape)
     draft = m.initializer(z, c)
     data, model = m.energy(x, c), m.energy(draft, c)
     parts = [data, model]
     loss = data.mean() - model.mean()
+    if saturate:
+        loss = 2 * torch.nn.functional.softplus(data - model).mean()
     if kind != "none":
         wrong = m.energy(x, c.roll(1, 0))
         parts.append(wrong)
@@ -121,7 +125,7 @@ def test_teaching_has_the_papers_scale() -> None:
     m, update, _ = step("category", sigma=0.3, langevin=Langevin(steps=1))
     c, x = batch("category")
     rng = BatchNoise(stream(2))
-    draft = m.initializer(rng.normal(len(x), 4), c)
+    draft = m.initializer(rng.normal(len(x), *m.initializer.z_shape), c)
     from redraft.methods.thinking import think
 
     slow = think(m.solver, draft, c, m.cfg.langevin, rng, keep=lambda x, c: x).x
@@ -146,11 +150,35 @@ def test_every_switch_changes_the_step(kind: str, settings: dict) -> None:
     assert not torch.allclose(twice(), twice(**settings), rtol=1e-4, atol=1e-9)
 
 
+def styled(l1: float = 0.0) -> CCoopNets:
+    m = method("picture", truth_l1=l1, langevin=Langevin(steps=0))
+    m.style = Style(3, 2, m.initializer.style)
+    c, x = batch("picture")
+    m.style.fit(x, c)
+    return m
+
+
+def test_only_drafts_that_were_told_the_style_of_the_truth_are_held_to_it() -> None:
+    m, pair = styled(l1=2.0), batch("picture")
+    z, told = m._latents(pair.target, pair.condition, BatchNoise(stream(2)))
+    free = BatchNoise(stream(2)).normal(6, *m.initializer.z_shape)
+    assert told == slice(3)
+    code = m.style(pair.target, pair.condition)
+    torch.testing.assert_close(z[:3, :4], code[:3])
+    assert torch.equal(z[3:], free[3:]) and torch.equal(z[:3, 4:], free[:3, 4:])
+    update = Recorder()
+    m.step(pair, update, BatchNoise(stream(2)))
+    draft = m.initializer(z, pair.condition)
+    l1 = 2.0 * (pair.target[:3] - draft[:3]).abs().sum((1, 2, 3)).mean()
+    back = 3 * 16 * 16 * (m.style(draft, pair.condition) - z[:, :4]).square().mean()
+    torch.testing.assert_close(update.calls[1][1].detach(), (l1 + back).detach(), rtol=1e-4, atol=1e-4)
+
+
 def test_truth_l1_pulls_to_the_truth() -> None:
     _, plain, _ = step("picture")
     m, pulled, _ = step("picture", truth_l1=2.0)
     c, x = batch("picture")
-    draft = m.initializer(BatchNoise(stream(2)).normal(len(x), 4), c)
+    draft = m.initializer(BatchNoise(stream(2)).normal(len(x), *m.initializer.z_shape), c)
     expected = 2.0 * (x - draft).abs().sum((1, 2, 3)).mean()
     torch.testing.assert_close((pulled.calls[1][1] - plain.calls[1][1]).detach(), expected.detach())
 

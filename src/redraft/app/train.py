@@ -18,9 +18,11 @@ from redraft.core import images
 from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.rng import PictureNoise
 from redraft.core.types import Pair
-from redraft.data import Folder, Report
+from redraft.data import Folder, Report, Store
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
+from redraft.methods.ccoopnets import CCoopNets
+from redraft.methods.coopnets import CoopNets
 from redraft.methods.method import Method
 from redraft.nets.blocks import parameters
 from redraft.recipes import RECIPES, Run, build
@@ -32,6 +34,7 @@ from redraft.training.processes import barrier, processes, rank
 
 SIZES = "28, or a multiple of 16 from 16 to 1024"
 VECTORS = ("none", "category")  # tasks whose networks take 28 px
+STYLED = 2000  # training pairs that the style is fitted to
 HELD_OUT = 512  # real pairs whose energies are kept for the score
 
 
@@ -87,6 +90,7 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
         f"Task {run.task_name}, method {run.method_name} ({run.recipe}), {run.task.spec.size} px, "
         f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
     )
+    _fit_style(method, training, run, device)
     few = gathered(pairs(held_out, run.task, device, run.seed, most=8))
     with Teller() as tell:
         outcome = fit(
@@ -118,6 +122,15 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
     barrier()
     return out
+
+
+def _fit_style(method: CoopNets | CCoopNets, training: Store, run: Run, device: torch.device) -> None:
+    """The style is closed form, a function of the training pictures alone; a resumed run finds the same."""
+    if isinstance(method, CCoopNets) and method.style is not None:
+        known = gathered(pairs(training, run.task, device, run.seed, most=STYLED))
+        assert known.condition is not None
+        said = method.style.fit(known.target.to(device), known.condition.to(device))
+        say(f"Conditions explain {max(said, 0):.0%} of the pictures' colour and light; z chooses the rest.")
 
 
 def card(run: Run, about: dict[str, object]) -> str:

@@ -21,6 +21,7 @@ from redraft.core.types import Pair
 from redraft.methods.method import Keep, Sample, Update, keep_nothing
 from redraft.methods.thinking import draft_and_refine, think
 from redraft.nets.parts import Energy, Initializer
+from redraft.nets.style import Style
 from redraft.sampling.langevin import Langevin
 from redraft.sampling.latent import Latent, infer_latent
 from redraft.sampling.pool import Pool
@@ -36,10 +37,12 @@ class CCoopNets(nn.Module):
         langevin: Langevin = Langevin()
         latent: Latent = Latent()  # Langevin on z before teaching (ℓ_G); 0 steps as released
         sigma: float = 0.3  # σ of the initializer's law; released code 0.3
+        saturate: bool = True  # losses.saturating in place of losses.likelihood, the papers'
         data_noise: float = 0.03  # sd of noise on real pictures; short-run MCMC 0.03, papers 0
         wrong_conditions: float = 0.5  # weight of real pictures under wrong c as negatives; papers 0
         energy_magnitude: float = 0.05  # weight of mean E²; IGEBM 1, JEM's author 0.1, papers 0
         truth_l1: float = 0.0  # weight of |x_obs − g|; released img2img code: see losses.truth_l1
+        read_back: float = 1.0  # weight of losses.read_back, where there is a style; BicycleGAN 0.5
         diff_augment: bool = False  # DiffAugment on what the solver learns from, for few pictures
         persistent: float = 0.0  # share of chains that go on from the pool; IGEBM 0.95
         restart: float = 0.05  # share of those that start anew from a draft; IGEBM 0.05
@@ -51,11 +54,12 @@ class CCoopNets(nn.Module):
         solver: Energy,
         initializer: Initializer,
         keep: Keep = keep_nothing,
+        style: Style | None = None,
         pool: Pool | None = None,
     ) -> None:
         super().__init__()
         self.cfg, self.solver, self.initializer = cfg, solver, initializer
-        self.keep, self.pool = keep, pool
+        self.keep, self.style, self.pool = keep, style, pool
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -63,14 +67,15 @@ class CCoopNets(nn.Module):
 
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         cfg, (c, x) = self.cfg, batch
-        z = rng.normal(len(x), *self.initializer.z_shape)
+        z, told = self._latents(x, c, rng)
         x_fast = self.keep(self.initializer(z, c), c)  # fast thinking: initialise
         chain = think(self.solver, x_fast, c, cfg.langevin, rng, keep=self.keep)  # slow thinking
         x_slow = chain.x
 
         x_model, c_model = self._persist(x_slow, c, rng)
         e_data, e_model, *e_wrong = self._energies(x, c, x_model, c_model, rng)
-        loss_solver = losses.likelihood(e_data, e_model)  # learn from the data
+        contrast = losses.saturating if cfg.saturate else losses.likelihood
+        loss_solver = contrast(e_data, e_model)  # learn from the data
         loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model, *e_wrong)
         for e in e_wrong:
             loss_solver = loss_solver + cfg.wrong_conditions * losses.mismatch(e_data, e, _wrong(c))
@@ -80,7 +85,11 @@ class CCoopNets(nn.Module):
             x_fast = self.keep(self.initializer(z, c), c)
         loss_initializer = losses.teaching(x_slow, x_fast, cfg.sigma)  # learn from the solver
         if cfg.truth_l1:
-            loss_initializer = loss_initializer + cfg.truth_l1 * losses.truth_l1(x, x_fast)
+            loss_initializer = loss_initializer + cfg.truth_l1 * losses.truth_l1(x[told], x_fast[told])
+        if self.style is not None:
+            code, pixels = self.style(x_fast, c), x[0].numel()
+            asked = z[:, : code.shape[1]]
+            loss_initializer = loss_initializer + cfg.read_back * losses.read_back(code, asked, pixels)
 
         update(self.solver, loss_solver)
         update(self.initializer, loss_initializer)
@@ -94,6 +103,21 @@ class CCoopNets(nn.Module):
             "drift": chain.drift,
         }
         return values | ({"energy_wrong": e_wrong[0].mean()} if e_wrong else {})
+
+    def _latents(self, x: Tensor, c: Condition, rng: Noise) -> tuple[Tensor, slice]:
+        """z ~ N(0, I), and the rows whose z begins with the style of their true picture: the first half.
+
+        L1 to the truth under a z that has nothing to do with it teaches the initializer to ignore z;
+        so where there is a style, L1 is asked only of the rows that were told it (cVAE-GAN's part of
+        BicycleGAN, with a fixed linear encoder).
+        """
+        z = rng.normal(len(x), *self.initializer.z_shape)
+        if self.style is None:
+            return z, slice(None)
+        told = slice((len(x) + 1) // 2)
+        code = self.style(x[told], c[told])  # type: ignore[index]
+        first = torch.cat([code, z[told, code.shape[1] :]], 1)
+        return torch.cat([first, z[told.stop :]]), told
 
     def _persist(self, x: Tensor, c: Condition, rng: Noise) -> tuple[Tensor, Condition]:
         """The model's samples: x̃, a share of them replaced by chains that go on from earlier steps."""

@@ -34,6 +34,7 @@ class CoopNets(nn.Module):
         langevin: Langevin = Langevin()
         latent: Latent = Latent()  # G1, Langevin on z before teaching; 0 steps as released
         sigma: float = 0.3  # σ of the generator's law; released code 0.3
+        saturate: bool = True  # losses.saturating in place of losses.likelihood, the paper's
         data_noise: float = 0.03  # sd of noise on real pictures; short-run MCMC 0.03, papers 0
         energy_magnitude: float = 0.05  # weight of mean E²; IGEBM 1, JEM's author 0.1, papers 0
         diff_augment: bool = False  # DiffAugment on what the descriptor learns from, for few pictures
@@ -58,7 +59,8 @@ class CoopNets(nn.Module):
         x_tilde = chain.x  # D1: revise the draft by K Langevin steps
 
         e_data, e_model = self._energies(x, self._persist(x_tilde, rng), rng)
-        loss_solver = losses.likelihood(e_data, e_model)  # D2: shift the density to the data
+        contrast = losses.saturating if cfg.saturate else losses.likelihood
+        loss_solver = contrast(e_data, e_model)  # D2: shift the density to the data
         loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model)
 
         if cfg.latent.steps:  # G1: infer the z of the revised picture

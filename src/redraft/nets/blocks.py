@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 class FiLMNorm(nn.Module):
@@ -18,18 +17,6 @@ class FiLMNorm(nn.Module):
     def forward(self, h: Tensor, code: Tensor) -> Tensor:
         scale, shift = self.film(code)[:, :, None, None].chunk(2, 1)
         return torch.addcmul(shift, self.norm(h), 1 + scale)
-
-
-class Upsample(nn.Module):
-    """4x4 stride-2 transposed convolution, FiLM-norm, SiLU: [N, C, H, W] -> [N, out, 2H, 2W]."""
-
-    def __init__(self, channels: int, out: int, code: int) -> None:
-        super().__init__()
-        self.conv = nn.ConvTranspose2d(channels, out, 4, 2, 1)
-        self.norm = FiLMNorm(out, code)
-
-    def forward(self, h: Tensor, code: Tensor) -> Tensor:
-        return F.silu(self.norm(self.conv(h), code))
 
 
 def halvings(size: int, smallest: int = 7) -> int:

@@ -57,25 +57,33 @@ class GlobalEnergy(Energy):
 
 
 class PatchEnergy(Energy):
-    """The mean of overlapping patches' scores, for a picture condition seen beside the picture."""
+    """The mean of overlapping patches' scores, for a picture condition seen beside the picture.
+
+    Strided convolutions to a grid of 8 x 8 scores or so; the condition enters at the first layer, at
+    full resolution, and at the last, in blocks.
+    """
 
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
-        w = width
-        self.stem = nn.Conv2d(spec.channels, w, 4, 2, 1)
-        self.stem_c = nn.Conv2d(spec.width, w, 4, 2, 1, bias=False)
-        self.down1 = nn.Conv2d(w, 2 * w, 4, 2, 1)
-        self.down2 = nn.Conv2d(2 * w, 4 * w, 4, 2, 1)
-        self.mix = nn.Conv2d(4 * w, 4 * w, 3, 1, 1)
-        self.mix_c = nn.Conv2d(spec.width, 4 * w, 8, 8, bias=False)
-        self.out = nn.Conv2d(4 * w, 1, 1)
+        depth = max(3, halvings(spec.size, smallest=8))
+        channels = [min(width * 2**i, width * 4) for i in range(depth)]
+        top = channels[-1]
+        self.stem = nn.Conv2d(spec.channels, width, 4, 2, 1)
+        self.stem_c = nn.Conv2d(spec.width, width, 4, 2, 1, bias=False)
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(channels, channels[1:], strict=False)
+        )
+        self.mix = nn.Conv2d(top, top, 3, 1, 1)
+        self.mix_c = nn.Conv2d(spec.width, top, 8, 8, bias=False)
+        self.block = 2 ** (depth - 3)  # px of the condition that its last entrance averages first
+        self.out = nn.Conv2d(top, 1, 1)
 
-    def encode(self, c: Tensor | None) -> Code:
-        return (self.stem_c(c), self.mix_c(c))
+    def encode(self, c: Tensor) -> Code:
+        return (self.stem_c(c), self.mix_c(F.avg_pool2d(c, self.block)))
 
     def forward(self, x: Tensor, code: Code) -> Tensor:
         h = F.silu(self.stem(x) + code[0])
-        h = F.silu(self.down1(h))
-        h = F.silu(self.down2(h))
+        for conv in self.down:
+            h = F.silu(conv(h))
         h = h + F.silu(self.mix(h) + code[1])
         return -self.out(h).float().mean((1, 2, 3))

@@ -1,41 +1,83 @@
-"""Initializers from a picture: a U-Net whose noise enters at every scale of the way up."""
+"""Initializers from a picture: a U-Net whose noise is hard to ignore."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from redraft.core.filters import blur
 from redraft.core.types import Spec
-from redraft.nets.blocks import Upsample, halvings
+from redraft.nets.blocks import halvings
 from redraft.nets.parts import Initializer
 
 
 class UNet(Initializer):
-    """c [N, Cc, S, S], z [N, z] -> x [N, C, S, S]; z by FiLM after every layer of the way up."""
+    """c [N, Cc, S, S], z [N, *z_shape] -> x [N, C, S, S].
 
-    def __init__(self, spec: Spec, width: int, z: int = 16) -> None:
+    z is flat: first ``style`` numbers that modulate every layer of the way up (colour and light of the
+    whole picture), then one picture of white noise for each scale of the way up, which each channel
+    takes in by a strength that it learns (StyleGAN, arXiv:1812.04948).
+    """
+
+    def __init__(self, spec: Spec, width: int, style: int = 8) -> None:
         super().__init__()
-        self.z_shape = (z,)
         depth = halvings(spec.size, smallest=4)
-        channels = [min(width * 2**i, width * 4) for i in range(depth)]
-        self.down = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(a, b, 4, 2, 1), nn.GroupNorm(max(1, b // 8), b), nn.SiLU())
-            for a, b in zip([spec.width, *channels], channels, strict=False)
-        )
-        way_up = list(reversed([width // 2, *channels[:-1]]))
-        into = [channels[-1], *(2 * u for u in way_up[:-1])]
-        self.up = nn.ModuleList(Upsample(a, b, z) for a, b in zip(into, way_up, strict=True))
-        self.out = nn.Conv2d(width // 2 + spec.width, spec.channels, 5, 1, 2)
+        down = [min(width * 2**i, width * 4) for i in range(depth)]
+        up = [width // 2, *down[:-1]][::-1]
+        skips = [spec.width, *down[:-1]][::-1]
+        self.style = style
+        self.sides = [spec.size >> i for i in reversed(range(depth))]
+        self.z_shape = (style + sum(side**2 for side in self.sides),)
+        self.down = nn.ModuleList(Down(a, b) for a, b in zip([spec.width, *down], down, strict=False))
+        into = [down[-1], *(a + b for a, b in zip(up, skips, strict=True))]
+        norms = [True] * (depth - 1) + [False]
+        self.up = nn.ModuleList(Up(a, b, style, n) for a, b, n in zip(into, up, norms, strict=False))
+        self.out = nn.Conv2d(into[-1], spec.channels, 3, 1, 1)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
-        skips, h = [], c
+        style, *noises = z.split([self.style, *(side**2 for side in self.sides)], 1)
+        skips, h = [c], c
         for down in self.down:
             h = down(h)
             skips.append(h)
         skips.pop()
-        for up in self.up:
-            h = up(h, z)
-            if skips:
-                h = torch.cat([h, skips.pop()], 1)
-        h = self.out(torch.cat([h, c], 1))
-        return torch.tanh(h.float())
+        for up, side, noise in zip(self.up, self.sides, noises, strict=True):
+            h = up(h, style, noise.view(-1, 1, side, side))
+            if up is self.up[-1]:
+                h = blur(h)  # takes away the period-2 screen of the transposed convolution
+            h = torch.cat([h, skips.pop()], 1)
+        return torch.tanh(self.out(h).float())
+
+
+class Down(nn.Module):
+    """[N, C, H, W] -> [N, out, H/2, W/2]."""
+
+    def __init__(self, channels: int, out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, 4, 2, 1)
+        self.norm = nn.GroupNorm(max(1, out // 8), out)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return F.silu(self.norm(self.conv(h)))
+
+
+class Up(nn.Module):
+    """[N, C, H, W], style [N, D], noise [N, 1, 2H, 2W] -> [N, out, 2H, 2W]."""
+
+    def __init__(self, channels: int, out: int, style: int, norm: bool) -> None:
+        super().__init__()
+        self.conv = nn.ConvTranspose2d(channels, out, 4, 2, 1)
+        self.norm = nn.GroupNorm(max(1, out // 8), out) if norm else nn.Identity()
+        self.film = nn.Linear(style, 2 * out) if style else None
+        self.strength = nn.Parameter(torch.full((1, out, 1, 1), 0.1))
+        if self.film is not None:
+            nn.init.normal_(self.film.weight, 0, 0.1)
+            nn.init.zeros_(self.film.bias)
+
+    def forward(self, h: Tensor, style: Tensor, noise: Tensor) -> Tensor:
+        h = self.norm(torch.addcmul(self.conv(h), self.strength, noise))
+        if self.film is not None:
+            scale, shift = self.film(style)[:, :, None, None].chunk(2, 1)
+            h = torch.addcmul(shift, h, 1 + scale)
+        return F.silu(h)

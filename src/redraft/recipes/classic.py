@@ -49,7 +49,9 @@ def classic(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
 
 def _method(kind: str) -> CoopNets.Config | CCoopNets.Config:
     if kind == "alone":
-        return CoopNets.Config(langevin=Langevin.classic(15), data_noise=0.0, energy_magnitude=0.0)
+        return CoopNets.Config(
+            langevin=Langevin.classic(15), saturate=False, data_noise=0.0, energy_magnitude=0.0
+        )
     if kind == "category":
         chain = Langevin.classic(16, delta=8e-4)  # released: noise in the first 100 epochs only
         l1 = 0.0
@@ -57,5 +59,10 @@ def _method(kind: str) -> CoopNets.Config | CCoopNets.Config:
         chain = replace(Langevin.classic(20), noise=0.0)  # drawn but never added in the release
         l1 = 12.5  # 0.2 summed over a batch of 50 against 0.8 of a mean: 0.2 * 50 / 0.8
     return CCoopNets.Config(
-        langevin=chain, data_noise=0.0, energy_magnitude=0.0, wrong_conditions=0.0, truth_l1=l1
+        langevin=chain,
+        saturate=False,
+        data_noise=0.0,
+        energy_magnitude=0.0,
+        wrong_conditions=0.0,
+        truth_l1=l1,
     )

@@ -8,28 +8,32 @@ from redraft.methods.coopnets import CoopNets
 from redraft.recipes.run import Networks, Reading, Run
 from redraft.sampling.langevin import Langevin
 from redraft.tasks import Task
+from redraft.tasks.upscale import Upscale
 from redraft.training import Train
+
+FEW = 1000  # training pictures below which the solver's are augmented
 
 
 def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     """The run for ``pictures`` training pictures."""
     spec = task.spec
-    few = pictures < 1000
-    chain = Langevin(delta=7.75) if spec.condition == "picture" else Langevin(steps=5)
+    from_picture = spec.condition == "picture"
     settings: CoopNets.Config | CCoopNets.Config
     if method == "coopnets":
-        settings = CoopNets.Config(langevin=chain, diff_augment=few)
+        settings = CoopNets.Config(diff_augment=pictures < FEW)
+    elif not from_picture:
+        settings = CCoopNets.Config(diff_augment=pictures < FEW)
     else:
-        settings = CCoopNets.Config(langevin=chain)
+        settings = CCoopNets.Config(langevin=_patch_chain(spec.size), truth_l1=10.0)
     return Run(
         recipe="modern",
         task=task,
         method=settings,
-        networks=_networks(spec),
-        reading=Reading(margin=spec.size // 8 if spec.size >= 64 else 0),
+        networks=_networks(task),
+        reading=Reading(margin=spec.size // 8 if spec.size >= 64 else 0, flip=from_picture),
         train=Train(
-            batch=min(32 if spec.size <= 32 else 8, pictures),
-            lr={"solver": 3e-3, "initializer": 2e-3},
+            batch=min(8 if from_picture or spec.size > 32 else 32, pictures),
+            lr={"solver": 1e-3 if from_picture else 3e-3, "initializer": 2e-3},
             betas={"solver": (0.0, 0.99), "initializer": (0.5, 0.99)},
             ema={"solver": 0.99, "initializer": 0.99},
         ),
@@ -37,8 +41,13 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     )
 
 
-def _networks(spec: Spec) -> Networks:
-    if spec.condition == "picture":
-        return Networks(solver_width=32, initializer_width=32, z=16)
-    wide = spec.size >= 64
-    return Networks(solver_width=32 if wide else 24, initializer_width=16, z=64)
+def _patch_chain(size: int) -> Langevin:
+    """δ²/2 = 30 at 64 px: the energy is a mean over patches, so a pixel weighs less in larger pictures."""
+    return Langevin(steps=5, delta=7.75 * size / 64, drift_clip=0.1)
+
+
+def _networks(task: Task) -> Networks:
+    spec: Spec = task.spec
+    if spec.condition == "picture":  # a small picture leaves no colour and light to choose
+        return Networks(solver_width=32, initializer_width=32, style=0 if isinstance(task, Upscale) else 8)
+    return Networks(solver_width=32 if spec.size > 32 else 24, initializer_width=16, z=64)

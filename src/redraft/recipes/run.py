@@ -15,6 +15,7 @@ from redraft.methods import METHODS
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
 from redraft.nets.parts import Energy, Initializer
+from redraft.nets.style import Style
 from redraft.sampling.pool import Pool
 from redraft.tasks import TASKS, Task
 from redraft.training import Train
@@ -30,7 +31,8 @@ class Networks:
     initializer: Kind = "modern"
     solver_width: int = 24
     initializer_width: int = 16
-    z: int = 64
+    z: int = 64  # numbers of noise, where the initializer starts from nothing or a category
+    style: int = 0  # numbers of noise that set colour and light, where it starts from a picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +110,17 @@ def build(run: Run) -> CoopNets | CCoopNets:
         torch.manual_seed(run.seed)
         solver, initializer = _solver(run.networks, spec), _initializer(run.networks, spec)
     pool = Pool(spec, 10 * run.train.batch) if run.method.persistent else None
+    style = Style(spec.channels, spec.width, run.networks.style) if _has_style(run) else None
     if isinstance(run.method, CoopNets.Config):
         return CoopNets(run.method, solver=solver, initializer=initializer, pool=pool)
-    return CCoopNets(run.method, solver=solver, initializer=initializer, keep=run.task.keep, pool=pool)
+    return CCoopNets(
+        run.method, solver=solver, initializer=initializer, keep=run.task.keep, style=style, pool=pool
+    )
+
+
+def _has_style(run: Run) -> bool:
+    modern = run.networks.initializer == "modern"
+    return modern and run.task.spec.condition == "picture" and run.networks.style > 0
 
 
 def _solver(cfg: Networks, spec: Spec) -> Energy:
@@ -134,7 +144,7 @@ def _initializer(cfg: Networks, spec: Spec) -> Initializer:
     if spec.condition == "picture":
         from redraft.nets.unet import UNet
 
-        return UNet(spec, cfg.initializer_width, cfg.z)
+        return UNet(spec, cfg.initializer_width, cfg.style)
     from redraft.nets.decoder import Decoder
 
     return Decoder(spec, cfg.initializer_width, cfg.z)
