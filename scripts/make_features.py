@@ -1,18 +1,17 @@
 """Makes the weights of ``redraft-small-1`` from the embedded data alone; about five minutes on one core.
 
-    python scripts/make_features.py --fashion FOLDER --emoji FOLDER
+    python scripts/make_features.py
 
-``--fashion`` holds the gzipped idx files of Fashion-MNIST (12,000 training pictures are used), ``--emoji``
-the 64 px RGBA files of Noto Emoji. The network learns three things at once: the category of a Fashion
-picture, which emoji a cropped, turned and tinted picture shows (instance discrimination: Dosovitskiy et
-al., arXiv:1406.6909), and how much a picture was blurred, made noisy or gridded. The last makes the features
-feel what goes wrong in generated pictures; the first two, what the pictures are of.
+The network learns three things at once: the category of a Fashion picture, which emoji a cropped, turned
+and tinted picture shows (instance discrimination: Dosovitskiy et al., arXiv:1406.6909), and how much a
+picture was blurred, made noisy or gridded. The last makes the features feel what goes wrong in generated
+pictures; the first two, what the pictures are of. Only training splits are used.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
+import json
 import math
 import time
 from collections.abc import Callable
@@ -31,21 +30,20 @@ from redraft.evaluation.small import SmallNet
 
 STEPS = 2200
 BATCH = 32
-OUT = Path(__file__).parents[1] / "src/redraft/evaluation/weights/redraft-small-1.safetensors"
+PACKAGE = Path(__file__).parents[1] / "src/redraft"
+EMBEDDED = PACKAGE / "data/embedded"
+OUT = PACKAGE / "evaluation/weights/redraft-small-1.safetensors"
 
 
-def fashion(folder: Path, n: int = 12_000) -> tuple[Tensor, Tensor]:
-    """Pictures uint8 [n, 1, 28, 28] and categories [n]."""
-    pixels = gzip.decompress((folder / "train-images-idx3-ubyte.gz").read_bytes())[16:]
-    labels = gzip.decompress((folder / "train-labels-idx1-ubyte.gz").read_bytes())[8:]
-    x = torch.from_numpy(np.frombuffer(pixels, np.uint8).copy()).view(-1, 1, 28, 28)
-    return x[:n], torch.from_numpy(np.frombuffer(labels, np.uint8).copy()).long()[:n]
-
-
-def emoji(folder: Path) -> Tensor:
-    """RGBA pictures, uint8 [M, 4, 64, 64]."""
-    pictures = [np.asarray(Image.open(f).convert("RGBA")) for f in sorted(folder.glob("*.png"))]
-    return torch.from_numpy(np.stack(pictures)).movedim(-1, 1).contiguous()
+def tiles(name: str) -> tuple[Tensor, Tensor]:
+    """The training pictures of an embedded set, uint8 [N, C, S, S] as stored, and their categories [N]."""
+    facts = json.loads((EMBEDDED / f"{name}.json").read_text("utf-8"))
+    with Image.open(next(EMBEDDED.glob(f"{name}.sheet.*"))) as sheet:
+        whole = np.asarray(sheet if sheet.mode == "L" else sheet.convert("RGBA"))
+    n, s = facts["train"], facts["size"]
+    h, w = whole.shape[0] // s, whole.shape[1] // s
+    cut = whole.reshape(h, s, w, s, -1).transpose(0, 2, 4, 1, 3).reshape(h * w, -1, s, s)[:n]
+    return torch.from_numpy(cut.copy()), torch.tensor(facts["category"][:n])
 
 
 def fashion_view(raw: Tensor, g: torch.Generator) -> Tensor:
@@ -132,12 +130,10 @@ def standardise(net: SmallNet, fashions: Tensor, emojis: Tensor) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--fashion", type=Path, required=True)
-    parser.add_argument("--emoji", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=OUT)
     where = parser.parse_args()
     torch.set_num_threads(1)
-    (x, y), e = fashion(where.fashion), emoji(where.emoji)
+    (x, y), (e, _) = tiles("fashion"), tiles("emoji")
     net = train(x, y, e, lambda line: print(line, flush=True))
     standardise(net, x, e)
     tensors = {k: v.half().contiguous() for k, v in net.state_dict().items() if v.is_floating_point()}

@@ -111,3 +111,11 @@ def test_too_few_are_refused() -> None:
     for f in (kid, frechet, manifold):
         with pytest.raises(ValueError, match="two pictures"):
             f(normal(1, 3), normal(5, 3))
+
+
+def test_nearest_against_all_distances() -> None:
+    x, y = normal(40, 5) + 1e4, normal(70, 5, seed=1) + 1e4
+    gap, index = nearest(x, y)
+    torch.testing.assert_close(gap, distance(x, y).amin(1), rtol=1e-9, atol=0)
+    assert torch.equal(index, distance(x, y).argmin(1))
+    assert nearest(y[3:4], y)[0].item() == 0

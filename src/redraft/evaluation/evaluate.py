@@ -67,7 +67,7 @@ class Asked:
     doubt: Score | None = None  # (x, c) -> error [N], for pictures that have no single truth
     variants: int = 4
     batch: int = 64
-    most: int = 2000  # held-out pairs, and as many training pairs for controls
+    most: int = 2000  # held-out pairs; of training pairs all that are given
 
 
 @dataclass
@@ -88,20 +88,20 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
     each (paired measures); a category or nothing has none, and then drafts are compared as a set alone.
     """
     generator = torch.Generator().manual_seed(0)
-    chosen_train, chosen_test = _some(train, asked.most, generator), _some(test, asked.most, generator)
-    c, real = chosen_test
+    train, test = _some(train, len(train.target), generator), _some(test, asked.most, generator)
+    c, real = test
     has_truth = c is not None and c.ndim == 4
     drafts, refined, energies = _draw_all(draw, c, len(real), asked, variant=0)
     truth = real if has_truth else None
     rows = {
         "draft": _Made(drafts, c, truth),
         "refined": _Made(refined, c, truth),
-        **_controls(chosen_train, chosen_test, asked),
+        **_controls(train, test),
     }
-    about = _Real(chosen_train.target, chosen_test, asked)
+    about = _Real(train.target, test, asked)
     for name, made in rows.items():
         about.measure(made, itself=name == "real, held out", trained_on=name == "real, training")
-    _variants(draw, rows, about, chosen_test, asked)
+    _variants(draw, rows, about, test, asked)
     _costs(draw, rows, c, asked)
     error, of = _errors(rows["refined"], asked)
     kept = [m for m in about.measures() if any(m.name in made.cells for made in rows.values())]
@@ -206,7 +206,7 @@ class _Real:
         made.cells[name] = mean_interval(values)
 
 
-def _controls(train: Pair, test: Pair, asked: Asked) -> dict[str, _Made]:
+def _controls(train: Pair, test: Pair) -> dict[str, _Made]:
     """What costs nothing to make, and what is real: no number is worth more than its distance to these."""
     c, real = test
     n = len(real)
@@ -238,10 +238,8 @@ def _pick(categories: Tensor, wanted: int, i: int) -> int:
 
 
 def _some(pair: Pair, most: int, generator: torch.Generator) -> Pair:
-    n = len(pair.target)
-    if n <= most:
-        return pair
-    chosen = torch.randperm(n, generator=generator)[:most].to(pair.target.device)
+    """At most ``most`` examples of a pair, in a random order."""
+    chosen = torch.randperm(len(pair.target), generator=generator)[:most].to(pair.target.device)
     return Pair(None if pair.condition is None else pair.condition[chosen], pair.target[chosen])
 
 
