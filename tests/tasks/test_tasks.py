@@ -112,9 +112,8 @@ def test_a_reduced_upscale_is_the_small_picture() -> None:
 def test_edges_are_thin_and_where_the_step_is() -> None:
     x = -torch.ones(1, 3, 16, 16)
     x[..., 8:] = 1
-    lines = ALL["edges"].pair(
-        Raw(target=((x + 1) * 127.5).byte(), condition=None, category=None, names=("a",)), BatchNoise(stream(0))
-    ).condition
+    step = Raw(target=((x + 1) * 127.5).byte(), condition=None, category=None, names=("a",))
+    lines = ALL["edges"].pair(step, BatchNoise(stream(0))).condition
     dark = (lines[0, 0] < 0).float()
     assert (dark.sum(1)[1:-1] == 1).all() and (dark.nonzero()[:, 1] - 7.5).abs().max() < 1
 

@@ -22,6 +22,8 @@ LABEL_SAMPLE = 100  # label maps whose values are looked at
 
 
 class Finding(NamedTuple):
+    """One thing that ``check`` has to say."""
+
     severity: Severity
     sentence: str
 

@@ -46,6 +46,8 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
+    """All settings of a run by section, as run.yaml and a bundle hold them."""
+
     recipe: str
     task: Task
     method: CoopNets.Config | CCoopNets.Config

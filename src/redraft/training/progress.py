@@ -20,6 +20,8 @@ class Progress:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
+    """How a sitting of training ended."""
+
     steps: int
     seconds: float
     waiting: float  # share of this sitting's time in which the steps waited for their batch
