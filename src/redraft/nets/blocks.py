@@ -19,6 +19,36 @@ class FiLMNorm(nn.Module):
         return torch.addcmul(shift, self.norm(h), 1 + scale)
 
 
+class StyleNorm(nn.Module):
+    """Group normalisation, then scale and shift by a style [N, D]; none of the second where D = 0."""
+
+    def __init__(self, channels: int, style: int, norm: bool = True) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(max(1, channels // 8), channels) if norm else nn.Identity()
+        self.film = nn.Linear(style, 2 * channels) if style else None
+        if self.film is not None:
+            nn.init.normal_(self.film.weight, 0, 0.1)
+            nn.init.zeros_(self.film.bias)
+
+    def forward(self, h: Tensor, style: Tensor) -> Tensor:
+        h = self.norm(h)
+        if self.film is None:
+            return h
+        scale, shift = self.film(style)[:, :, None, None].chunk(2, 1)
+        return torch.addcmul(shift, h, 1 + scale)
+
+
+class NoiseIn(nn.Module):
+    """White noise [N, 1, H, W], which each channel takes in by a strength that it learns (StyleGAN)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.strength = nn.Parameter(torch.full((1, channels, 1, 1), 0.1))
+
+    def forward(self, h: Tensor, noise: Tensor) -> Tensor:
+        return torch.addcmul(h, self.strength, noise)
+
+
 def halvings(size: int, smallest: int = 7) -> int:
     """How often ``size`` can be halved without going below ``smallest`` or leaving whole pixels."""
     count = 0

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from redraft.core.filters import blur
 from redraft.core.types import Spec
-from redraft.nets.blocks import halvings
+from redraft.nets.blocks import NoiseIn, StyleNorm, halvings
 from redraft.nets.parts import Initializer
 
 
@@ -16,8 +16,7 @@ class UNet(Initializer):
     """c [N, Cc, S, S], z [N, *z_shape] -> x [N, C, S, S].
 
     z is flat: first ``style`` numbers that modulate every layer of the way up (colour and light of the
-    whole picture), then one picture of white noise for each scale of the way up, which each channel
-    takes in by a strength that it learns (StyleGAN, arXiv:1812.04948).
+    whole picture), then one picture of white noise for each scale of the way up.
     """
 
     def __init__(self, spec: Spec, width: int, style: int = 8) -> None:
@@ -68,16 +67,8 @@ class Up(nn.Module):
     def __init__(self, channels: int, out: int, style: int, norm: bool) -> None:
         super().__init__()
         self.conv = nn.ConvTranspose2d(channels, out, 4, 2, 1)
-        self.norm = nn.GroupNorm(max(1, out // 8), out) if norm else nn.Identity()
-        self.film = nn.Linear(style, 2 * out) if style else None
-        self.strength = nn.Parameter(torch.full((1, out, 1, 1), 0.1))
-        if self.film is not None:
-            nn.init.normal_(self.film.weight, 0, 0.1)
-            nn.init.zeros_(self.film.bias)
+        self.noise = NoiseIn(out)
+        self.norm = StyleNorm(out, style, norm)
 
     def forward(self, h: Tensor, style: Tensor, noise: Tensor) -> Tensor:
-        h = self.norm(torch.addcmul(self.conv(h), self.strength, noise))
-        if self.film is not None:
-            scale, shift = self.film(style)[:, :, None, None].chunk(2, 1)
-            h = torch.addcmul(shift, h, 1 + scale)
-        return F.silu(h)
+        return F.silu(self.norm(self.noise(self.conv(h), noise), style))

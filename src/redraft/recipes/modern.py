@@ -11,6 +11,7 @@ from redraft.tasks import Task
 from redraft.tasks.upscale import Upscale
 from redraft.training import Train
 
+MANY = 20_000  # training pictures from which networks are wider
 FEW = 1000  # training pictures below which the solver's are augmented
 
 
@@ -29,7 +30,7 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
         recipe="modern",
         task=task,
         method=settings,
-        networks=_networks(task),
+        networks=_networks(task, pictures),
         reading=Reading(margin=spec.size // 8 if spec.size >= 64 else 0, flip=from_picture),
         train=Train(
             batch=min(8 if from_picture or spec.size > 32 else 32, pictures),
@@ -46,8 +47,14 @@ def _patch_chain(size: int) -> Langevin:
     return Langevin(steps=5, delta=7.75 * size / 64, drift_clip=0.1)
 
 
-def _networks(task: Task) -> Networks:
+def _networks(task: Task, pictures: int) -> Networks:
+    """Wider for larger pictures and for many of them; depth follows the size in the networks themselves."""
     spec: Spec = task.spec
+    more = 1.5 if pictures >= MANY and spec.size >= 64 else 1.0
     if spec.condition == "picture":  # a small picture leaves no colour and light to choose
-        return Networks(solver_width=32, initializer_width=32, style=0 if isinstance(task, Upscale) else 8)
-    return Networks(solver_width=32 if spec.size > 32 else 24, initializer_width=16, z=64)
+        width = int(32 * more)
+        return Networks(
+            solver_width=width, initializer_width=width, style=0 if isinstance(task, Upscale) else 8
+        )
+    solver = int(32 * more) if spec.size > 32 else 24
+    return Networks(solver_width=solver, initializer_width=int(16 * more), z=64)

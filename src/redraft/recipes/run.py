@@ -28,7 +28,7 @@ class Networks:
     """Which networks, and how wide; depth follows the picture's size."""
 
     solver: Kind = "modern"
-    initializer: Kind = "modern"
+    initializer: Literal["modern", "resnet", "classic"] = "modern"  # resnet: from pictures alone
     solver_width: int = 24
     initializer_width: int = 16
     z: int = 64  # numbers of noise, where the initializer starts from nothing or a category
@@ -121,7 +121,7 @@ def build(run: Run) -> CoopNets | CCoopNets:
 
 
 def _has_style(run: Run) -> bool:
-    modern = run.networks.initializer == "modern"
+    modern = run.networks.initializer != "classic"
     return modern and run.task.spec.condition == "picture" and run.networks.style > 0
 
 
@@ -143,6 +143,12 @@ def _initializer(cfg: Networks, spec: Spec) -> Initializer:
         from redraft.nets.classic import classic_initializer
 
         return classic_initializer(spec)
+    if cfg.initializer == "resnet":
+        if spec.condition != "picture":
+            raise UsageError("networks.initializer=resnet starts from a picture; leave it at modern here.")
+        from redraft.nets.resnet import ResNet
+
+        return ResNet(spec, cfg.initializer_width, cfg.style)
     if spec.condition == "picture":
         from redraft.nets.unet import UNet
 
