@@ -115,7 +115,8 @@ def _agreements(run: Run, known: Pair, cache: Path) -> tuple[list[Agreement], An
         return [score], None, None
     if run.task_name == "edges":
         says = "F-measure of the picture's edges against the drawing, within 1 px"
-        return [Agreement(name="edges", says=says, score=agree.edge_agreement)], None, None
+        score = Agreement(name="edges", says=says, score=lambda x, c: agree.edge_agreement(x, c[:, :1]))
+        return [score], None, None
     kept: dict[str, tuple[str, Score]] = {
         "recover": ("known pixels", agree.known_error),
         "colour": ("brightness", agree.luma_error),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from redraft.core.errors import DataError
 from redraft.core.rng import Noise
@@ -14,15 +16,20 @@ from redraft.spaces.edges import draw_edges
 from redraft.spaces.pixels import Pixels
 
 
+REACH = (5, 13)  # px at 64 px over which lines are felt
+
+
 @dataclass(frozen=True, kw_only=True)
 class EdgesToPhoto:
+    """The condition is the drawing, and the same drawing spread out: see ``spread``."""
+
     size: int
     channels: int
     made: bool = True  # drawings are made from the photos; False: the folder has drawings
 
     @property
     def spec(self) -> Spec:
-        return Spec(size=self.size, channels=self.channels, condition="picture", width=1)
+        return Spec(size=self.size, channels=self.channels, condition="picture", width=1 + len(REACH))
 
     @staticmethod
     def misfit(folder: Folder) -> str | None:
@@ -41,17 +48,32 @@ class EdgesToPhoto:
     def pair(self, raw: Raw, rng: Noise) -> Pair:
         x = Pixels(size=self.size, channels=self.channels).encode(raw.target)
         if self.made:
-            return Pair(draw_edges(x), x)
+            return Pair(spread(draw_edges(x)), x)
         if raw.condition is None:
             raise DataError("These pictures have no drawings beside them, which this model needs.")
-        return Pair(self.paper.encode(raw.condition), x)
+        return Pair(spread(self.paper.encode(raw.condition)), x)
 
     def keep(self, x: Tensor, c: Tensor | None) -> Tensor:
         return x
 
     def show(self, c: Tensor, n: int) -> Tensor:
-        return self.paper.show(c)
+        return self.paper.show(c[:, :1])
 
     def read(self, argument: str, rng: Noise) -> Tensor:
         """A drawing: dark lines on light paper."""
-        return self.paper.encode(read_picture(argument, size=self.size)[0])
+        return spread(self.paper.encode(read_picture(argument, size=self.size)[0]))
+
+
+def spread(drawing: Tensor) -> Tensor:
+    """[N, 1, S, S] -> [N, 3, S, S]: the lines, and how much ink is near, at two reaches.
+
+    Lines of one pixel leave most of a drawing blank, where a network of local filters knows nothing.
+    """
+    size = drawing.shape[-1]
+    near = [_mean(drawing, max(3, reach * size // 64 // 2 * 2 + 1)) for reach in REACH]
+    return torch.cat([drawing, *near], 1)
+
+
+def _mean(x: Tensor, side: int) -> Tensor:
+    padded = F.pad(x, (side // 2,) * 4, mode="replicate")
+    return 1 - 4 * (1 - F.avg_pool2d(padded, side, 1))  # ink is rare: its share is stretched
