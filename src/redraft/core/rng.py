@@ -35,18 +35,14 @@ class BatchNoise:
         self.generator, self.rank, self.world = generator, rank, world
 
     def normal(self, n: int, *shape: int) -> Tensor:
-        whole = torch.randn(
-            n * self.world, *shape, generator=self.generator, device=self.generator.device
-        )
+        whole = torch.randn(n * self.world, *shape, generator=self.generator, device=self.generator.device)
         return whole[self.rank :: self.world]
 
 
 class PictureNoise:
     """One stream a picture, drawn on the CPU: neither batch size nor device changes a picture's noise."""
 
-    def __init__(
-        self, seed: int, pictures: Sequence[int], device: torch.device | str = "cpu"
-    ) -> None:
+    def __init__(self, seed: int, pictures: Sequence[int], device: torch.device | str = "cpu") -> None:
         self.generators = [stream(seed, "picture", i) for i in pictures]
         self.device = device
 

@@ -1,9 +1,9 @@
 """The bundle: a folder with config.json, model.safetensors, a card and previews. Never a pickle.
 
-    config.json          format, package version, SHA-256 of the weights, and the resolved config
-    model.safetensors    networks and calibration, told apart by the first part of a tensor's name
-    README.md            the card
-    previews/*.png       pictures to look at
+config.json          format, package version, SHA-256 of the weights, and the resolved config
+model.safetensors    networks and calibration, told apart by the first part of a tensor's name
+README.md            the card
+previews/*.png       pictures to look at
 """
 
 from __future__ import annotations
