@@ -148,9 +148,7 @@ def test_a_folder_of_somebody_else_is_never_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", ["_write", "_put"])
-def test_a_full_disk_leaves_the_old_model(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, step: str
-) -> None:
+def test_a_full_disk_leaves_the_old_model(folder: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
