@@ -15,7 +15,6 @@ from redraft.data import Folder, Raw, read_picture
 from redraft.spaces.edges import draw_edges
 from redraft.spaces.pixels import Pixels
 
-
 REACH = (5, 13)  # px at 64 px over which lines are felt
 
 
