@@ -52,7 +52,9 @@ def method(seed: int = 0, pool: int = 0, **settings: object) -> CCoopNets:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         solver, initializer = Solver(), Initializer()
-    cfg = CCoopNets.Config(langevin=Langevin(steps=3, delta=1.0), **settings)  # type: ignore[arg-type]
+    # the papers' contrast: under the saturating one so small a net stays bounded even at a rate x 1000
+    given = {"saturate": False, **settings}
+    cfg = CCoopNets.Config(langevin=Langevin(steps=3, delta=1.0), **given)  # type: ignore[arg-type]
     spec = Spec(size=SIZE, channels=1, condition="category", width=CLASSES)
     chains = Pool(spec, pool) if pool else None
     return CCoopNets(cfg, solver=solver, initializer=initializer, pool=chains)
