@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,8 @@ from torch import Tensor
 from redraft.app.check import open_folder
 from redraft.app.examples import gathered, pairs, store
 from redraft.app.model import Model
-from redraft.app.show import heat, say
+from redraft.app.page import page
+from redraft.app.show import say
 from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.types import Pair
 from redraft.data import Folder
@@ -33,8 +33,6 @@ from redraft.tasks.upscale import Upscale
 from redraft.training.processes import gather_rows, processes, rank, world
 
 TRAINING = 20_000  # training pictures that judges and controls see
-SHOWN = 16  # held-out pictures in the report
-CHAINS = 4  # of which the chain is shown
 
 
 class Drawn(NamedTuple):
@@ -67,8 +65,11 @@ def evaluate(
         asked = questions(model.run, known, features)
         scores = measure(_drawer(model, refine, seed), known, held_out, asked)
         if rank() == 0:
-            page = write_report(model, folder, held_out, scores, _place(place, out), refine, seed)
-            say(f"{scores.markdown()}\nReport: {page}")
+            folder_out = _place(place, out)
+            made = page(
+                model, folder, known, held_out, scores, refine=refine, seed=seed, run=folder_out.parent
+            )
+            say(f"{scores.markdown()}\nReport: {report.write(made, folder_out)}")
     return scores
 
 
@@ -130,66 +131,6 @@ def _agreements(run: Run, known: Pair, cache: Path) -> tuple[list[Agreement], An
     return [], None, None
 
 
-def write_report(
-    model: Model, folder: Folder, held_out: Pair, scores: Scores, out: Path, refine: int | None, seed: int
-) -> Path:
-    """OUT/index.html: pictures first, then what was learned, then the numbers."""
-    n = min(SHOWN, len(held_out.target))
-    rows = _spread_out(held_out, n)
-    c, truth = (
-        held_out.condition if held_out.condition is None else held_out.condition[rows],
-        held_out.target[rows],
-    )
-    made = model.make(c, list(range(n)), refine=refine, seed=seed)
-    again = model.make(c, list(range(n, 2 * n)), refine=refine, seed=seed)
-    chain = model.make(
-        None if c is None else c[:CHAINS], list(range(min(CHAINS, n))), refine=refine, seed=seed, trace=True
-    )
-    shown = model.task.show(c, n)
-    table: dict[str, Tensor] = {} if shown is None else {"given": shown}
-    table |= {"draft": made.drafts, "refined": made.images, "refined, another z": again.images}
-    label = "truth" if c is not None and c.ndim == 4 else "real"
-    table |= {label: truth}
-    changed = torch.stack([heat(d, r) for d, r in zip(made.drafts, made.images, strict=True)])
-    energies = None
-    if chain.trace_energies is not None and chain.trace:
-        energies = torch.cat([chain.trace_energies, chain.energies[None]]).T
-    folder_of_run = out.parent
-    metrics = folder_of_run / "metrics.csv"
-    return report.write(
-        report.Page(
-            title=f"{model.run.task_name}: {folder.root.name or folder.root}",
-            facts=_facts(model, folder),
-            scores=scores,
-            galleries=[
-                report.Gallery(title="Held-out pictures", rows=table, says="None of these were trained on."),
-                report.Gallery(
-                    title="What the solver changed",
-                    rows={"draft": made.drafts, "change": changed, "refined": made.images},
-                ),
-            ],
-            trace=torch.stack(chain.trace, 1) if chain.trace else None,
-            trace_energies=energies,
-            metrics=report.read_metrics(metrics) if metrics.exists() else {},
-            command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        ),
-        out,
-    )
-
-
-def _facts(model: Model, folder: Folder) -> dict[str, str]:
-    run, about = model.run, model.about
-    return {
-        "data": folder.understood,
-        "task": run.task_name,
-        "method": f"{run.method_name}, recipe {run.recipe}",
-        "size": f"{run.task.spec.size} px",
-        "trained": f"{about.get('steps', '?')} steps, {float(about.get('seconds', 0)) / 60:.1f} minutes",
-        "Langevin steps": str(run.method.langevin.steps),
-        "model": model.hash[:12],
-    }
-
-
 def _drawer(model: Model, refine: int | None, seed: int) -> Any:
     """Pictures for conditions; every row of every variant has noise of its own. Processes share the work."""
     drawn: Counter[int] = Counter()
@@ -205,16 +146,6 @@ def _drawer(model: Model, refine: int | None, seed: int) -> Any:
         return Drawn(*(gather_rows(t, n) for t in (made.drafts, made.images, made.energies)))
 
     return draw
-
-
-def _spread_out(held_out: Pair, n: int) -> list[int]:
-    """n rows evenly over the held-out pairs; over the categories in turn where there are some."""
-    c, total = held_out.condition, len(held_out.target)
-    if c is None or c.ndim == 4:
-        return [i * total // n for i in range(n)]
-    by_category = [(c == k).nonzero()[:, 0].tolist() for k in c.unique().tolist()]
-    turns = [rows[t] for t in range(total) for rows in by_category if t < len(rows)]
-    return turns[:n]
 
 
 def _place(place: str, out: str | None) -> Path:

@@ -84,6 +84,7 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
     say(folder.understood)
     training = store(folder, "train", run, margin=True)
     held_out = store(folder, "test", run)
+    _tell_skipped(training, held_out)
     method = build(run).to(device)
     counts = ", ".join(f"{name} {parameters(net):,}" for name, net in method.networks.items())
     say(
@@ -122,6 +123,14 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
     barrier()
     return out
+
+
+def _tell_skipped(*stores: Store) -> None:
+    skipped = [sentence for store in stores for sentence in store.skipped]
+    for sentence in skipped[:5]:
+        say(f"Left out: {sentence}")
+    if len(skipped) > 5:
+        say(f"... and {len(skipped) - 5} more; see: redraft data check")
 
 
 def _fit_style(method: CoopNets | CCoopNets, training: Store, run: Run, device: torch.device) -> None:

@@ -1,0 +1,95 @@
+"""What a report shows of a model: pictures, chains, changes, nearest training pictures."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from redraft.app.model import Model
+from redraft.app.show import heat
+from redraft.core.types import Pair
+from redraft.data import Folder
+from redraft.evaluation import report
+from redraft.evaluation.memory import low, memory
+from redraft.evaluation.table import Scores
+
+SHOWN = 12  # held-out pictures
+CHAINS = 4  # of which the chain is shown
+
+
+def page(
+    model: Model,
+    folder: Folder,
+    known: Pair,
+    held_out: Pair,
+    scores: Scores,
+    *,
+    refine: int | None,
+    seed: int,
+    run: Path,
+) -> report.Page:
+    """The page of ``scores``; ``known`` are training pairs, ``run`` the folder that may hold metrics.csv."""
+    rows = _spread_out(held_out, min(SHOWN, len(held_out.target)))
+    n = len(rows)
+    c, real = None if held_out.condition is None else held_out.condition[rows], held_out.target[rows]
+    made = model.make(c, list(range(n)), refine=refine, seed=seed)
+    again = model.make(c, list(range(n, 2 * n)), refine=refine, seed=seed)
+    few = min(CHAINS, n)
+    chain = model.make(None if c is None else c[:few], list(range(few)), refine=refine, seed=seed, trace=True)
+    given = model.task.show(c, n)
+    main: dict[str, Tensor] = {} if given is None else {"given": given}
+    main |= {"draft": made.drafts, "refined": made.images, "refined, another z": again.images}
+    main |= {"truth" if c is not None and c.ndim == 4 else "real": real}
+    changed = torch.stack([heat(d, r) for d, r in zip(made.drafts, made.images, strict=True)])
+    near = memory(low(made.images), low(known.target), low(held_out.target)).index
+    energies = None
+    if chain.trace_energies is not None:
+        energies = torch.cat([chain.trace_energies, chain.energies[None]]).T
+    metrics = run / "metrics.csv"
+    return report.Page(
+        title=f"{model.run.task_name}: {folder.root.name or folder.root}",
+        facts=_facts(model, folder),
+        scores=scores,
+        galleries=[
+            report.Gallery(title="Held-out pictures", rows=main, says="None of these were trained on."),
+            report.Gallery(
+                title="What the solver changed",
+                rows={"draft": made.drafts, "change": changed, "refined": made.images},
+            ),
+            report.Gallery(
+                title="Nearest training pictures",
+                rows={"refined": made.images, "nearest": known.target[near]},
+                says="The training picture that each is most like, pixel by pixel at low resolution.",
+            ),
+        ],
+        trace=torch.stack(chain.trace, 1) if chain.trace else None,
+        trace_energies=energies,
+        metrics=report.read_metrics(metrics) if metrics.exists() else {},
+        command=" ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    )
+
+
+def _facts(model: Model, folder: Folder) -> dict[str, str]:
+    run, about = model.run, model.about
+    return {
+        "data": folder.understood,
+        "task": run.task_name,
+        "method": f"{run.method_name}, recipe {run.recipe}",
+        "size": f"{run.task.spec.size} px",
+        "trained": f"{about.get('steps', '?')} steps, {float(about.get('seconds', 0)) / 60:.1f} minutes",
+        "Langevin steps": str(run.method.langevin.steps),
+        "model": model.hash[:12],
+    }
+
+
+def _spread_out(held_out: Pair, n: int) -> list[int]:
+    """n rows evenly over the held-out pairs; over the categories in turn where there are some."""
+    c, total = held_out.condition, len(held_out.target)
+    if c is None or c.ndim == 4:
+        return [i * total // n for i in range(n)]
+    by_category = [(c == k).nonzero()[:, 0].tolist() for k in c.unique().tolist()]
+    turns = [rows[t] for t in range(max(map(len, by_category))) for rows in by_category if t < len(rows)]
+    return turns[:n]
