@@ -97,3 +97,13 @@ def test_what_a_condition_fixes_has_no_error_where_it_is_kept() -> None:
     assert reduced_error(shuffled, x, 2).max() < 1e-6 and (reduced_error(other, x, 2) > 0.1).all()
     grey = x[:, :1]
     assert luma_error(grey.expand(-1, 3, -1, -1), grey).max() < 1e-6 < luma_error(other, grey).min()
+
+
+def test_thin_lines_that_turned_grey_are_still_lines() -> None:
+    x = -torch.ones(1, 3, 64, 64)
+    y, z = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    x[:, :, (y - 32) ** 2 + (z - 32) ** 2 < 400] = 1
+    drawing = draw_edges(x)
+    pale = 1 - 0.3 * (1 - drawing)
+    assert (edge_agreement(x, pale) > 0.9).all()
+    torch.testing.assert_close(edge_agreement(x, pale), edge_agreement(x, drawing), rtol=0, atol=0.05)
