@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -50,8 +51,16 @@ class Train:
         if self.warmup < 0 or not 0 <= self.decay <= 1:
             raise UsageError("train.warmup must not be negative, and train.decay lies between 0 and 1.")
         for name, rate in self.lr.items():
-            if not rate > 0:
-                raise UsageError(f"train.lr.{name} must be greater than 0, not {rate}.")
+            if not 0 < rate < math.inf:
+                raise UsageError(f"train.lr.{name} must be greater than 0 and finite, not {rate}.")
+        for name, betas in self.betas.items():
+            if not all(0 <= beta < 1 for beta in betas):
+                raise UsageError(f"train.betas.{name} lie between 0 and 1, not {list(betas)}.")
+        for name, norm in self.clip.items():
+            if not norm >= 0:
+                raise UsageError(f"train.clip.{name} is 0 (none) or a gradient's norm, not {norm}.")
+        if self.energy_limit is not None and not self.energy_limit > 0:
+            raise UsageError(f"train.energy_limit must be greater than 0, or null, not {self.energy_limit}.")
         for name, value in self.ema.items():
             if not 0 <= value < 1:
                 raise UsageError(f"train.ema.{name} lies between 0 (none) and 1, not {value}.")
