@@ -3,6 +3,7 @@
 Zhao, Liu, Lin, Zhu, Han. "Differentiable Augmentation for Data-Efficient GAN Training", NeurIPS
 2020, arXiv:2006.10738. Policy as published: colour (brightness ±0.5, saturation 0-2, contrast
 0.5-1.5), translation (±1/8 of the side, zeros outside), cutout (a square of half the side).
+As there, both players see augmented pictures alone: the solver's chain follows E(T(x)).
 """
 
 from __future__ import annotations
@@ -13,15 +14,26 @@ from torch.nn import functional as F
 
 from redraft.core.rng import Noise
 
+DRAWS = 7  # uniform numbers that decide one picture's augmentation
 
-def diff_augment(x: Tensor, c: Tensor | None, rng: Noise) -> tuple[Tensor, Tensor | None]:
-    """Augment each x [N, C, H, W] at random; a picture condition moves and is cut as x is."""
-    u = torch.special.ndtr(rng.normal(len(x), 7)).to(x.device).T  # uniform on (0, 1)
-    x = _colour(x, u[0], u[1], u[2])
-    x = _cut(_shift(x, u[3], u[4]), u[5], u[6])
-    if c is not None and c.ndim == 4:
-        c = _cut(_shift(c, u[3], u[4]), u[5], u[6])
-    return x, c
+
+def draw(n: int, rng: Noise) -> Tensor:
+    """What decides T for n pictures: uniform on (0, 1), [n, 7]."""
+    return torch.special.ndtr(rng.normal(n, DRAWS))
+
+
+def diff_augment(x: Tensor, u: Tensor) -> Tensor:
+    """T(x) of pictures x [N, C, H, W] with draws u [N, 7]; differentiable in x."""
+    u = u.to(x.device).T
+    return _cut(_shift(_colour(x, u[0], u[1], u[2]), u[3], u[4]), u[5], u[6])
+
+
+def follow(c: Tensor | None, u: Tensor) -> Tensor | None:
+    """The condition of T(x): a picture is moved and cut as x is (ours: the paper has no such conditions)."""
+    if c is None or c.ndim != 4:
+        return c
+    u = u.to(c.device).T
+    return _cut(_shift(c, u[3], u[4]), u[5], u[6])
 
 
 def _colour(x: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor) -> Tensor:
@@ -34,15 +46,20 @@ def _colour(x: Tensor, brightness: Tensor, saturation: Tensor, contrast: Tensor)
 
 
 def _shift(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Whole-pixel translation by up to 1/8 of the side; zeros come in."""
+    """Translation by a whole number of pixels, uniform in ±round(side / 8); zeros come in."""
     n, _, h, w = x.shape
-    dy = ((u * 2 - 1) * (h // 8)).round().long()
-    dx = ((v * 2 - 1) * (w // 8)).round().long()
-    rows = (torch.arange(h, device=x.device) + dy[:, None]).clamp(-1, h) + 1  # 0 and h + 1: zeros
-    cols = (torch.arange(w, device=x.device) + dx[:, None]).clamp(-1, w) + 1
+    rows = _places(h, u, x.device)
+    cols = _places(w, v, x.device)
     padded = F.pad(x, (1, 1, 1, 1)).permute(0, 2, 3, 1)
     batch = torch.arange(n, device=x.device)[:, None, None]
     return padded[batch, rows[:, :, None], cols[:, None]].permute(0, 3, 1, 2)
+
+
+def _places(side: int, u: Tensor, device: torch.device) -> Tensor:
+    """Which row of the picture, in a border of one zero, comes to each row: [N, side]."""
+    most = int(side / 8 + 0.5)
+    moved = (u * (2 * most + 1)).long().clamp_(max=2 * most) - most
+    return (torch.arange(side, device=device) + moved[:, None]).clamp(-1, side) + 1
 
 
 def _cut(x: Tensor, u: Tensor, v: Tensor) -> Tensor:

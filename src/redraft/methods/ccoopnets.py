@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from redraft import losses
-from redraft.augment import diff_augment
+from redraft.augment import diff_augment, draw, follow
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Keep, Sample, Update, keep_nothing
@@ -42,7 +42,7 @@ class CCoopNets(nn.Module):
         wrong_conditions: float = 0.5  # weight of real pictures under wrong c as negatives; papers 0
         energy_magnitude: float = 0.05  # weight of mean E²; IGEBM 1, JEM's author 0.1, papers 0
         truth_l1: float = 0.0  # weight of |x_obs − g|; released img2img code: see losses.truth_l1
-        read_back: float = 1.0  # weight of losses.read_back, where there is a style; BicycleGAN 0.5
+        read_back: float = 1.0  # weight of losses.read_back, where there is a style; BicycleGAN 0.5 of an L1
         diff_augment: bool = False  # DiffAugment on what the solver learns from, for few pictures
         persistent: float = 0.0  # share of chains that go on from the pool; IGEBM 0.95
         restart: float = 0.05  # share of those that start anew from a draft; IGEBM 0.05
@@ -68,12 +68,13 @@ class CCoopNets(nn.Module):
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         cfg, (c, x) = self.cfg, batch
         z, told = self._latents(x, c, rng)
-        x_fast = self.keep(self.initializer(z, c), c)  # fast thinking: initialise
-        chain = think(self.solver, x_fast, c, cfg.langevin, rng, keep=self.keep)  # slow thinking
+        u = draw(len(x), rng) if cfg.diff_augment else None
+        x_fast = self.draft(z, c)  # fast thinking: initialise
+        chain = think(self.solver, x_fast, c, cfg.langevin, rng, keep=self.keep, u=u)  # slow thinking
         x_slow = chain.x
 
-        x_model, c_model = self._persist(x_slow, c, rng)
-        e_data, e_model, *e_wrong = self._energies(x, c, x_model, c_model, rng)
+        x_model, c_model = self._persist(x_slow, c, rng, u)
+        e_data, e_model, *e_wrong = self._energies(x, c, x_model, c_model, rng, u)
         contrast = losses.saturating if cfg.saturate else losses.likelihood
         loss_solver = contrast(e_data, e_model)  # learn from the data
         loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model, *e_wrong)
@@ -81,8 +82,8 @@ class CCoopNets(nn.Module):
             loss_solver = loss_solver + cfg.wrong_conditions * losses.mismatch(e_data, e, _wrong(c))
 
         if cfg.latent.steps:  # let z explain what the solver did
-            z = infer_latent(lambda z: self.initializer(z, c), z, x_slow, cfg.latent, cfg.sigma, rng)
-            x_fast = self.keep(self.initializer(z, c), c)
+            z = infer_latent(lambda z: self.draft(z, c), z, x_slow, cfg.latent, cfg.sigma, rng)
+            x_fast = self.draft(z, c)
         loss_initializer = losses.teaching(x_slow, x_fast, cfg.sigma)  # learn from the solver
         if cfg.truth_l1:
             loss_initializer = loss_initializer + cfg.truth_l1 * losses.truth_l1(x[told], x_fast[told])
@@ -104,6 +105,10 @@ class CCoopNets(nn.Module):
         }
         return values | ({"energy_wrong": e_wrong[0].mean()} if e_wrong else {})
 
+    def draft(self, z: Tensor, c: Condition) -> Tensor:
+        """g(z, c) with what c fixes put back, [N, C, H, W]."""
+        return self.keep(self.initializer(z, c), c)
+
     def _latents(self, x: Tensor, c: Condition, rng: Noise) -> tuple[Tensor, slice]:
         """z ~ N(0, I), and the rows whose z begins with the style of their true picture: the first half.
 
@@ -119,26 +124,34 @@ class CCoopNets(nn.Module):
         first = torch.cat([code, z[told, code.shape[1] :]], 1)
         return torch.cat([first, z[told.stop :]]), told
 
-    def _persist(self, x: Tensor, c: Condition, rng: Noise) -> tuple[Tensor, Condition]:
+    def _persist(self, x: Tensor, c: Condition, rng: Noise, u: Tensor | None) -> tuple[Tensor, Condition]:
         """The model's samples: x̃, a share of them replaced by chains that go on from earlier steps."""
         if self.pool is None:
             return x, c
-        start, c_start = self.pool.swap_in(x, c, self.cfg.persistent, self.cfg.restart, rng)
-        chain = think(self.solver, start, c_start, self.cfg.langevin, rng, keep=self.keep)
-        self.pool.put(chain.x, c_start)
-        return chain.x, c_start
+        start, c, goes_on = self.pool.swap_in(x, c, self.cfg.persistent, self.cfg.restart, rng)
+        chain = think(self.solver, start, c, self.cfg.langevin, rng, keep=self.keep, u=u)
+        x = torch.where(goes_on[:, None, None, None], chain.x, x)
+        self.pool.put(x, c)
+        return x, c
 
     def _energies(
-        self, x: Tensor, c: Condition, x_model: Tensor, c_model: Condition, rng: Noise
+        self,
+        x: Tensor,
+        c: Condition,
+        x_model: Tensor,
+        c_model: Condition,
+        rng: Noise,
+        u: Tensor | None,
     ) -> tuple[Tensor, ...]:
         """E(x, c), E(x̃, c̃) and, if asked for, E(x, wrong c), scored in one pass.
 
         The wrong conditions are the batch's own, rolled by one: see ``_wrong``.
         """
         x = x + self.cfg.data_noise * rng.normal(*x.shape)
-        if self.cfg.diff_augment:
-            x, c = diff_augment(x, c, rng)
-            x_model, c_model = diff_augment(x_model, c_model, rng)
+        if u is not None:
+            v = draw(len(x), rng)  # the real pictures have draws of their own
+            x, c = diff_augment(x, v), follow(c, v)
+            x_model, c_model = diff_augment(x_model, u), follow(c_model, u)
         right = self.solver.encode(c)
         pictures, codes = [x, x_model], [right, self.solver.encode(c_model)]
         if self.cfg.wrong_conditions:

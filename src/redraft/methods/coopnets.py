@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from redraft import losses
-from redraft.augment import diff_augment
+from redraft.augment import diff_augment, draw
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Sample, Update, keep_nothing
@@ -54,11 +54,12 @@ class CoopNets(nn.Module):
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         cfg, x = self.cfg, batch.target
         z = rng.normal(len(x), *self.initializer.z_shape)
+        u = draw(len(x), rng) if cfg.diff_augment else None
         x_hat = self.initializer(z, None)  # G0: draft
-        chain = think(self.solver, x_hat, None, cfg.langevin, rng, keep=keep_nothing)
+        chain = think(self.solver, x_hat, None, cfg.langevin, rng, keep=keep_nothing, u=u)
         x_tilde = chain.x  # D1: revise the draft by K Langevin steps
 
-        e_data, e_model = self._energies(x, self._persist(x_tilde, rng), rng)
+        e_data, e_model = self._energies(x, self._persist(x_tilde, rng, u), rng, u)
         contrast = losses.saturating if cfg.saturate else losses.likelihood
         loss_solver = contrast(e_data, e_model)  # D2: shift the density to the data
         loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model)
@@ -80,20 +81,21 @@ class CoopNets(nn.Module):
             "drift": chain.drift,
         }
 
-    def _persist(self, x: Tensor, rng: Noise) -> Tensor:
+    def _persist(self, x: Tensor, rng: Noise, u: Tensor | None) -> Tensor:
         """The model's samples: x̃, a share of them replaced by chains that go on from earlier steps."""
         if self.pool is None:
             return x
-        start, _ = self.pool.swap_in(x, None, self.cfg.persistent, self.cfg.restart, rng)
-        chain = think(self.solver, start, None, self.cfg.langevin, rng, keep=keep_nothing)
-        self.pool.put(chain.x, None)
-        return chain.x
+        start, _, goes_on = self.pool.swap_in(x, None, self.cfg.persistent, self.cfg.restart, rng)
+        chain = think(self.solver, start, None, self.cfg.langevin, rng, keep=keep_nothing, u=u)
+        x = torch.where(goes_on[:, None, None, None], chain.x, x)
+        self.pool.put(x, None)
+        return x
 
-    def _energies(self, x: Tensor, x_model: Tensor, rng: Noise) -> tuple[Tensor, Tensor]:
+    def _energies(self, x: Tensor, x_model: Tensor, rng: Noise, u: Tensor | None) -> tuple[Tensor, Tensor]:
         """E(x) and E(x̃), scored in one pass."""
         x = x + self.cfg.data_noise * rng.normal(*x.shape)
-        if self.cfg.diff_augment:
-            x, x_model = diff_augment(x, None, rng)[0], diff_augment(x_model, None, rng)[0]
+        if u is not None:  # the real pictures have draws of their own
+            x, x_model = diff_augment(x, draw(len(x), rng)), diff_augment(x_model, u)
         e_data, e_model = self.solver(torch.cat([x, x_model]), ()).chunk(2)
         return e_data, e_model
 

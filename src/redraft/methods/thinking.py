@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from redraft.augment import diff_augment, follow
 from redraft.core.rng import Noise
 from redraft.methods.method import Keep, Sample
 from redraft.nets.parts import Energy, Initializer
@@ -50,10 +51,21 @@ def think(
     keep: Keep,
     steps: int | None = None,
     trace: bool = False,
+    u: Tensor | None = None,
 ) -> Chain:
-    """The solver's Langevin chain from x [N, C, H, W]; the condition is encoded once."""
+    """The solver's Langevin chain from x [N, C, H, W]; the condition is encoded once.
+
+    With draws ``u`` [N, 7] the chain follows E(T(x), T(c)), T the augmentation that they decide.
+    """
     with frozen(solver):
-        energy = solver.given(c)
+        if u is None:
+            energy = solver.given(c)
+        else:
+            plain = solver.given(follow(c, u))
+
+            def energy(x: Tensor) -> Tensor:
+                return plain(diff_augment(x, u))
+
         return langevin(energy, x, cfg, rng, steps=steps, keep=lambda x: keep(x, c), trace=trace)
 
 

@@ -1,6 +1,6 @@
 """Langevin dynamics on an energy: the slow thinking of every method here.
 
-The law (Xie et al., CoopNets, arXiv:1609.09408, eq. 8; CCoopNets, arXiv:1902.02812):
+The law (Xie et al., CoopNets, arXiv:1609.09408; CCoopNets, arXiv:1902.02812):
 
     p(x) ∝ exp(−E(x)) · N(x; 0, s²I)
     x ← x − (δ²/2) (∇E(x) + x/s²) + δ ε,        ε ~ N(0, I)
@@ -29,7 +29,7 @@ class Langevin:
 
     steps: int = 5  # K; papers 10-20
     delta: float = 2.45  # δ, step size; papers 0.002 (with s = 0.016). δ²/2 multiplies the gradient
-    noise: float | None = 0.0  # sd of the noise in a step; None = δ, the law. CCoopNets' release: 0
+    noise: float | None = 0.0  # sd of the noise in a step; None = δ, the law (with no smooth, clip, clamp)
     reference: float | None = None  # s of the reference Gaussian; papers 0.016; None = no reference
     drift_clip: float | None = 0.05  # largest move of a pixel in a step; CoopFlow 0.1, IGEBM 0.1
     clamp: bool = True  # keep x in [-1, 1]; CoopFlow

@@ -13,8 +13,8 @@ from redraft.core.rng import Noise
 
 @dataclass(frozen=True, kw_only=True)
 class Latent:
-    steps: int = 0  # ℓ_G; the papers' algorithm has it, every release has 0 in effect
-    delta: float = 0.1  # δ_z, step size; the releases' dead flag and SalCoopNets: 0.1
+    steps: int = 0  # ℓ_G; the papers' algorithm has it; 0 in effect in their releases, SalCoopNets 3
+    delta: float = 0.01  # δ_z, step size; SalCoopNets 0.1, which diverges on 64 px (see infer_latent)
 
 
 def infer_latent(
@@ -25,10 +25,11 @@ def infer_latent(
     sigma: float,
     rng: Noise,
 ) -> Tensor:
-    """Langevin on p(z|x) ∝ N(z; 0, I) N(x; g(z), σ²I) from z [N, ...] (CoopNets eq. 13).
+    """Langevin on p(z|x) ∝ N(z; 0, I) N(x; g(z), σ²I) from z [N, ...] (CoopNets).
 
     The likelihood is summed over each picture's pixels; the TensorFlow releases average it over
-    the batch inside ∇_z, which weakens it by the batch size.
+    the batch inside ∇_z, which weakens it by the batch size. So the step must be small: it is stable while
+    δ_z² < 4 σ² / λ, λ the largest eigenvalue of JᵀJ, J = ∂g/∂z (2,000 to 8,000 for our U-Nets at 64 px).
     """
     z = z.detach()
     for _ in range(cfg.steps):

@@ -31,21 +31,21 @@ class Pool(nn.Module):
 
     def swap_in(
         self, x: Tensor, c: Tensor | None, share: float, restart: float, rng: Noise
-    ) -> tuple[Tensor, Tensor | None]:
-        """Replace about ``share`` of the starting points (x, c) by chains of the pool.
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Replace about ``share`` of the rows (x, c) by chains of the pool; which ones, bool [N].
 
-        Of those, about the share ``restart`` stay fresh drafts. Shapes as given; rows are independent.
+        Of those, about the share ``restart`` stay fresh. Shapes as given; rows are independent.
         """
         n, filled = len(x), min(int(self.written), len(self.x))
         draws = torch.special.ndtr(rng.normal(n, 3))
         if filled < n:
-            return x, c
+            return x, c, torch.zeros(n, dtype=torch.bool, device=x.device)
         row = (draws[:, 0] * filled).long().clamp_(max=filled - 1)
         take = (draws[:, 1] < share) & (draws[:, 2] >= restart)
         x = torch.where(take[:, None, None, None], self.x[row], x)
         if c is not None:
             c = torch.where(take.view(-1, *[1] * (c.ndim - 1)), self.c[row], c)
-        return x, c
+        return x, c, take
 
     @torch.no_grad()
     def put(self, x: Tensor, c: Tensor | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -42,3 +43,12 @@ def match_channels(x: Tensor, channels: int) -> Tensor:
     if x.shape[1] == channels:
         return x
     return x.expand(-1, channels, -1, -1) if x.shape[1] == 1 else luma(x)
+
+
+def around(base: Tensor, change: Tensor, least: Callable[[Tensor], Tensor]) -> Tensor:
+    """base + s change with the largest share s in [0, 1] that stays within [-1, 1].
+
+    ``least`` makes one share of the pixels that must keep theirs in common: [N, C, H, W] -> broadcastable.
+    """
+    room = (1 - change.sign() * base) / change.abs().clamp_min(1e-9)
+    return base + least(room).clamp(0, 1) * change

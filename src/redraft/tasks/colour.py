@@ -9,7 +9,7 @@ from torch import Tensor
 from redraft.core.rng import Noise
 from redraft.core.types import Pair, Spec
 from redraft.data import Folder, Raw, read_picture
-from redraft.spaces.pixels import Pixels, luma
+from redraft.spaces.pixels import Pixels, around, luma
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,6 @@ class Colour:
     """The condition is the picture's luma, [N, 1, S, S]."""
 
     size: int
-    channels: int = 3
 
     @property
     def spec(self) -> Spec:
@@ -36,8 +35,8 @@ class Colour:
         return Pair(luma(x), x)
 
     def keep(self, x: Tensor, c: Tensor) -> Tensor:
-        """The same change in red, green and blue, so that the luma is the given one."""
-        return x + c - luma(x)
+        """The colour of x about the given luma, less saturated where it would leave [-1, 1]."""
+        return around(c, x - luma(x), lambda room: room.amin(1, keepdim=True))
 
     def show(self, c: Tensor, n: int) -> Tensor:
         return Pixels(size=self.size, channels=1).show(c)

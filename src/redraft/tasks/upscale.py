@@ -11,7 +11,7 @@ from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
 from redraft.core.types import Pair, Spec
 from redraft.data import Folder, Raw, read_picture
-from redraft.spaces.pixels import Pixels
+from redraft.spaces.pixels import Pixels, around
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class Upscale:
         return Pair(self._blocks(x), x)
 
     def keep(self, x: Tensor, c: Tensor) -> Tensor:
-        """The nearest picture whose means over blocks are the small picture's pixels."""
-        return x + c - self._blocks(x)
+        """The detail of x about the small picture's pixels, fainter where it would leave [-1, 1]."""
+        return around(c, x - self._blocks(x), lambda room: -self._spread(F.max_pool2d(-room, self.factor)))
 
     def show(self, c: Tensor, n: int) -> Tensor:
         return Pixels(size=self.size, channels=self.channels).show(c)
@@ -53,7 +53,10 @@ class Upscale:
         """The small picture; a larger one is reduced to size / factor first."""
         small = Pixels(size=self.size // self.factor, channels=self.channels)
         x = small.encode(read_picture(argument, size=self.size // self.factor)[0])
-        return F.interpolate(x, scale_factor=self.factor, mode="nearest")
+        return self._spread(x)
 
     def _blocks(self, x: Tensor) -> Tensor:
-        return F.interpolate(F.avg_pool2d(x, self.factor), scale_factor=self.factor, mode="nearest")
+        return self._spread(F.avg_pool2d(x, self.factor))
+
+    def _spread(self, small: Tensor) -> Tensor:
+        return F.interpolate(small, scale_factor=self.factor, mode="nearest")
