@@ -1,4 +1,4 @@
-"""Losses as equation-numbered functions. f = −E throughout the papers; here energies, lower = data."""
+"""Losses under their names in the papers. f = −E throughout the papers; here energies, lower = data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch.nn.functional import softplus
 
 
 def likelihood(e_data: Tensor, e_refined: Tensor) -> Tensor:
-    """mean E(x_obs) − mean E(x̃): its gradient is that of −log p (CoopNets eq. 6; CCoopNets eq. 7).
+    """mean E(x_obs) − mean E(x̃): its gradient is that of −log p (CoopNets, CCoopNets).
 
     Both [N]; x̃ are samples of the model, here the refined drafts.
     """
@@ -19,8 +19,9 @@ def saturating(e_data: Tensor, e_refined: Tensor) -> Tensor:
 
     Its gradient is that of ``likelihood`` weighted by 2 sigmoid(E(x_obs) − E(x̃)): 1 where both score alike,
     toward 0 where the solver has outrun its short chains, which otherwise pushes energies apart without end.
-    It is the logistic loss of telling data from refined drafts pair by pair, not maximum likelihood.
-    Ours; measured in docs/log.md.
+    It is the logistic loss of telling data from refined drafts pair by pair (twice the discriminator's loss
+    of the relativistic standard GAN, Jolicoeur-Martineau 2018, arXiv:1807.00734), not maximum likelihood.
+    Its use for a cooperative energy is ours; measured in docs/log.md.
     """
     return 2 * softplus(e_data - e_refined).mean()
 
@@ -30,10 +31,11 @@ def mismatch(e_data: Tensor, e_wrong: Tensor, wrong: Tensor) -> Tensor:
 
     Twice the logistic loss of telling c from c′ on x_obs, so that its slope is that of the plain difference
     as long as both score alike, and it stops pushing once they are told apart. Not maximum
-    likelihood: it sharpens p(x|c) as classifier guidance does. Ours; measured in docs/log.md.
+    likelihood: it sharpens p(x|c) as classifier guidance does. The matching-aware discriminator (Reed et
+    al. 2016, arXiv:1605.05396) has such negatives; their use for an energy is ours, measured in docs/log.md.
     All [N]; ``wrong`` is 0 where c′ is c by chance, which then does not count.
     """
-    return (2 * softplus(e_data - e_wrong) * wrong).mean()
+    return (2 * softplus(e_data - e_wrong) * wrong).sum() / wrong.sum().clamp_min(1)
 
 
 def magnitude(*energies: Tensor) -> Tensor:
@@ -42,7 +44,7 @@ def magnitude(*energies: Tensor) -> Tensor:
 
 
 def teaching(x_slow: Tensor, x_fast: Tensor, sigma: float) -> Tensor:
-    """‖x̃ − g(z, c)‖² / 2σ², summed over pixels, mean over the batch: MCMC teaching (CoopNets eq. 12)."""
+    """‖x̃ − g(z, c)‖² / 2σ², summed over pixels, mean over the batch: MCMC teaching (CoopNets)."""
     return (x_slow - x_fast).square().flatten(1).sum(1).mean() / (2 * sigma**2)
 
 

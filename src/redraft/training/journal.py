@@ -7,6 +7,7 @@ import io
 import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,11 @@ class Journal:
         self.out, self.path, self.writes = out, out / "metrics.csv", writes
         self.columns: list[str] = []
         self.smooth: dict[str, float] = {}  # exponential means of the last ~20 steps, for the progress
-        self._board = _tensorboard(out) if writes else None
+
+    @cached_property
+    def _board(self) -> Any:
+        """TensorBoard's writer, made with the first line: a refused run leaves nothing behind."""
+        return _tensorboard(self.out) if self.writes else None
 
     def cut(self, step: int) -> None:
         """Drop the lines after ``step``, so that a resumed run writes them again."""
@@ -62,7 +67,7 @@ class Journal:
             self._board.add_text("events", sentence, step)
 
     def close(self) -> None:
-        if self._board:
+        if self.__dict__.get("_board"):
             self._board.close()
 
     def _remember(self, row: Mapping[str, float | None]) -> None:
