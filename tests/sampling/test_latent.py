@@ -44,3 +44,22 @@ def test_no_steps_leave_z_as_it_is_and_no_graph_stays() -> None:
     with torch.no_grad():
         inferred = infer_latent(lambda z: z, z, x, Latent(steps=2), SIGMA, BatchNoise(stream(4)))
     assert not inferred.requires_grad and not torch.equal(inferred, z)
+
+
+def test_at_64_px_a_few_steps_explain_the_picture_better() -> None:
+    """The default step is stable on a U-Net, whose Jacobian is large."""
+    from redraft.core.types import Spec
+    from redraft.nets.unet import UNet
+
+    spec = Spec(size=64, channels=3, condition="picture", width=1)
+    torch.manual_seed(0)
+    net, c = UNet(spec, 16, 8), torch.rand(2, 1, 64, 64)
+    wanted = torch.randn(2, *net.z_shape)
+    x = net(wanted, c).detach()
+    z = wanted + 0.5 * torch.randn(wanted.shape)
+
+    def misfit(z: torch.Tensor) -> float:
+        return (x - net(z, c)).square().sum().item()
+
+    inferred = infer_latent(lambda z: net(z, c), z, x, Latent(steps=10), 0.3, BatchNoise(stream(0)))
+    assert misfit(inferred) < misfit(z)

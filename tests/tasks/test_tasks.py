@@ -8,6 +8,7 @@ import torch
 from redraft.core.errors import UsageError
 from redraft.core.rng import BatchNoise, stream
 from redraft.data import Raw
+from redraft.spaces.pixels import luma
 from redraft.tasks import TASKS
 from redraft.tasks.category import CategoryToPicture
 from redraft.tasks.colour import Colour
@@ -72,6 +73,19 @@ def test_the_truth_keeps_what_its_condition_fixes(name: str) -> None:
     y = torch.rand(x.shape, generator=stream(3)) * 2 - 1
     once = task.keep(y, c)
     torch.testing.assert_close(task.keep(once, c), once, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["upscale", "colour"])
+def test_what_is_kept_stays_in_range(name: str) -> None:
+    """Also for the wildest drafts: no clamp afterwards can break what the condition fixes."""
+    task = ALL[name]
+    c, x = task.pair(raw(name), BatchNoise(stream(1)))
+    y = task.keep(3 * torch.randn(x.shape, generator=stream(3)), c)
+    assert y.abs().max() <= 1 + 1e-5
+    again = c if name == "upscale" else c.expand(-1, 3, -1, -1)
+    fixed = torch.nn.functional.avg_pool2d(y, 4) if name == "upscale" else luma(y)
+    wanted = torch.nn.functional.avg_pool2d(again, 4) if name == "upscale" else c
+    torch.testing.assert_close(fixed, wanted, rtol=0, atol=1e-5)
 
 
 def test_known_pixels_are_kept_to_the_bit() -> None:

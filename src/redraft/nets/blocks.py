@@ -49,6 +49,11 @@ class NoiseIn(nn.Module):
         return torch.addcmul(h, self.strength, noise)
 
 
+def in_float32(h: Tensor) -> torch.autocast:
+    """A context without autocast: energies of one batch differ by less than half precision can tell."""
+    return torch.autocast(h.device.type, enabled=False)
+
+
 def halvings(size: int, smallest: int = 7) -> int:
     """How often ``size`` can be halved without going below ``smallest`` or leaving whole pixels."""
     count = 0

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.types import Spec
+from redraft.nets.blocks import in_float32
 from redraft.nets.parts import Energy, Initializer
 
 Layers = tuple[tuple[int, int, int], ...]  # (channels, kernel, stride) of each convolution
@@ -84,8 +85,9 @@ class Descriptor(Energy):
                 x = x + code[0]
             x = F.leaky_relu(x, 0.2, inplace=True)
         # the head as a matrix product: oneDNN is slow on maps of one pixel
-        f = F.linear(x.flatten(1), self.head.weight.flatten(1), self.head.bias)
-        return -f.float().sum(1)
+        with in_float32(x):
+            f = F.linear(x.to(self.head.weight.dtype).flatten(1), self.head.weight.flatten(1), self.head.bias)
+            return -f.sum(1)
 
 
 class Generator(Initializer):

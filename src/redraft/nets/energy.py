@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.types import Spec
-from redraft.nets.blocks import halvings
+from redraft.nets.blocks import halvings, in_float32
 from redraft.nets.parts import Code, Energy
 
 
@@ -50,10 +50,12 @@ class GlobalEnergy(Energy):
             h = F.silu(h)
         h = F.silu(self.mix(h)).flatten(1)
         h = F.silu(self.hidden(h))
-        f = self.out(h).squeeze(1)
-        if code:
-            f = f + (h * code[1]).sum(1)
-        return -f.float()
+        with in_float32(h):
+            h = h.to(self.out.weight.dtype)
+            f = self.out(h).squeeze(1)
+            if code:
+                f = f + (h * code[1].to(h.dtype)).sum(1)
+            return -f
 
 
 class PatchEnergy(Energy):
@@ -86,4 +88,5 @@ class PatchEnergy(Energy):
         for conv in self.down:
             h = F.silu(conv(h))
         h = h + F.silu(self.mix(h) + code[1])
-        return -self.out(h).float().mean((1, 2, 3))
+        with in_float32(h):
+            return -self.out(h.to(self.out.weight.dtype)).mean((1, 2, 3))

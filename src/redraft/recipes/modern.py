@@ -12,7 +12,6 @@ from redraft.tasks.upscale import Upscale
 from redraft.training import Train
 
 MANY = 20_000  # training pictures from which networks are wider
-FEW = 1000  # training pictures below which the solver's are augmented
 
 
 def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
@@ -21,9 +20,9 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     from_picture = spec.condition == "picture"
     settings: CoopNets.Config | CCoopNets.Config
     if method == "coopnets":
-        settings = CoopNets.Config(diff_augment=pictures < FEW)
+        settings = CoopNets.Config(langevin=_chain(spec.size))
     elif not from_picture:
-        settings = CCoopNets.Config(diff_augment=pictures < FEW)
+        settings = CCoopNets.Config(langevin=_chain(spec.size))
     else:
         settings = CCoopNets.Config(langevin=_patch_chain(spec.size), truth_l1=10.0)
     return Run(
@@ -40,6 +39,11 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
         ),
         seed=seed,
     )
+
+
+def _chain(size: int) -> Langevin:
+    """δ²/2 = 3 at 28 px; the larger the picture, the less one pixel weighs in the energy."""
+    return Langevin(delta=2.45 * size / 28)
 
 
 def _patch_chain(size: int) -> Langevin:
