@@ -43,7 +43,7 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
 
 def _chain(size: int) -> Langevin:
     """δ²/2 = 3 at 28 px; the larger the picture, the less one pixel weighs in the energy."""
-    return Langevin(delta=2.45 * size / 28)
+    return Langevin(steps=8, delta=2.45 * size / 28)
 
 
 def _patch_chain(size: int) -> Langevin:
