@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from pathlib import Path
 
-from redraft.core.errors import DataError, UsageError
+from redraft.core.errors import UsageError
 from redraft.data import Folder, catalogue, embedded, embedded_names, recognise
 from redraft.data.check import check
 
 
+GIVEN = {
+    "none": "nothing: new pictures like those of the folder",
+    "category": "a category's name, from a folder of folders",
+    "labels": "a label map: each pixel's colour or number says what is there",
+    "edges": "a line drawing; without drawings, the pictures' own edges",
+    "pairs": "a picture: each has its counterpart in the other folder",
+    "recover": "a picture with a hole; the holes are cut in training",
+    "upscale": "a small picture; the pictures are made small in training",
+    "colour": "a grey picture; the pictures are made grey in training",
+}  # by task
+
+
 def open_folder(place: str, direction: str | None = None, seed: int = 0) -> Folder:
     """A folder of the user's, or an embedded set by its name (a folder of that name comes first)."""
+    if not place.strip():
+        raise UsageError("DATA is empty; name a folder of pictures.")
     if Path(place).exists():
         return recognise(place, direction=direction, seed=seed)
     if place in embedded_names():
         return embedded(place)
     names = ", ".join(embedded_names())
-    raise DataError(f"There is no folder {place}, and no embedded set of that name (known: {names}).")
+    raise UsageError(f"There is no folder {place}, and no embedded set of that name (known: {names}).")
 
 
 def check_lines(place: str, direction: str | None) -> tuple[list[str], bool]:
     """The report on a folder as lines, and whether training would go wrong."""
     folder = open_folder(place, direction)
     report = check(folder)
-    return report.lines(), report.fatal
+    if report.fatal:
+        return report.lines(), True
+    task = suited(folder, None)
+    line = f"redraft train {shlex.quote(place)} --task {task}"
+    if direction:
+        line += f" --direction {shlex.quote(direction)}"
+    return [*report.lines(), f"Without --task, train takes: {task}. To train: {line}"], False
 
 
 def catalogue_lines() -> list[str]:
@@ -32,6 +53,8 @@ def catalogue_lines() -> list[str]:
     lines = []
     for entry in catalogue():
         lines.append(f"{entry.name:<22} {entry.what}")
+        if entry.name in embedded_names():
+            lines.append(f"{'':<22} to train: redraft train {entry.name}")
         lines += textwrap.wrap(
             f"from {entry.where}; terms: {entry.terms}",
             100,
@@ -52,7 +75,8 @@ def matrix_lines() -> list[str]:
     for method, row in cells.items():
         lines.append(f"{method:<12}" + "".join(f"{'yes' if row[t] is None else '-':>10}" for t in tasks))
         notes |= dict.fromkeys(f"{method} -: {reason}." for reason in row.values() if reason)
-    return [*lines, "", *notes]
+    given = [f"{name:<12}{what}" for name, what in GIVEN.items()]
+    return [*lines, "", "What is given:", *given, "", *notes]
 
 
 def suited(folder: Folder, task: str | None) -> str:

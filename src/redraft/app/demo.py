@@ -7,12 +7,16 @@ from pathlib import Path
 from redraft.app.check import open_folder
 from redraft.app.evaluate import evaluate
 from redraft.app.generate import generate
+from redraft.app.refuse import refuse_empty, refuse_length, refuse_seed
 from redraft.app.show import say
 from redraft.app.train import train
 
 
 def demo(*, minutes: float = 4.0, out: str = "runs/demo", seed: int = 0) -> Path:
     """Category to picture on the embedded part of Fashion-MNIST; returns the report's path."""
+    refuse_length(None, minutes)
+    refuse_seed(seed)
+    refuse_empty(out=out)
     run = _free(Path(out))
     say(f"Training for {minutes:g} minutes; samples appear in {run}/samples.\n")
     train("fashion", task="category", minutes=minutes, out=str(run), seed=seed)

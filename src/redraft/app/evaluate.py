@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from redraft.app.check import open_folder
 from redraft.app.examples import gathered, pairs, store
-from redraft.app.model import Model
+from redraft.app.model import Model, refuse_counts
 from redraft.app.page import page
+from redraft.app.refuse import refuse_empty, refuse_file, refuse_seed
 from redraft.app.show import say
 from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.types import Pair
@@ -25,13 +27,14 @@ from redraft.evaluation.evaluate import Agreement, Asked, Score
 from redraft.evaluation.evaluate import evaluate as measure
 from redraft.evaluation.features import FEATURES, Features, JudgeFeatures
 from redraft.evaluation.lpips import Lpips
-from redraft.evaluation.table import Scores
+from redraft.evaluation.table import Interval, Scores, short
 from redraft.recipes.run import Run
 from redraft.tasks import TASKS
 from redraft.tasks.category import CategoryToPicture
 from redraft.tasks.upscale import Upscale
 from redraft.training.processes import gather_rows, processes, rank, world
 
+JUDGED = ("category", "labels")  # tasks whose pictures a trained judge looks at
 TRAINING = 20_000  # training pictures that judges and controls see
 
 
@@ -56,20 +59,30 @@ def evaluate(
     """Measure a model on a folder's held-out pictures; writes OUT/index.html and returns the scores."""
     if pictures < 2:
         raise UsageError(f"--pictures must be at least 2, not {pictures}.")
+    refuse_empty(MODEL=place, DATA=data, out=out)
+    refuse_seed(seed)
+    refuse_counts(1, None, refine)
     if features not in (*FEATURES, "judge"):
         raise unknown("features", features, (*FEATURES, "judge"))
     model = Model.from_pretrained(place, device)
+    folder_out = _place(place, out)
+    _refuse_another(folder_out)
     with processes(model.device):
         folder = open_folder(data, direction)
+        say(f"Reading {folder.root}.")
         known, held_out = real_pairs(model, folder, pictures, seed)
+        if model.run.task_name in JUDGED:
+            say("Judging needs a classifier of the training pictures: it is trained once, then kept.")
         asked = questions(model.run, known, features)
+        say(f"Making and measuring pictures for {len(held_out.target)} held-out ones.")
         scores = measure(_drawer(model, refine, seed), known, held_out, asked)
         if rank() == 0:
-            folder_out = _place(place, out)
             made = page(
                 model, folder, known, held_out, scores, refine=refine, seed=seed, run=folder_out.parent
             )
-            say(f"{scores.markdown()}\nReport: {report.write(made, folder_out)}")
+            for line in table_lines(scores):
+                say(line)
+            say(f"Report: {report.write(made, folder_out)}")
     return scores
 
 
@@ -153,3 +166,29 @@ def _place(place: str, out: str | None) -> Path:
         return Path(out)
     run = Path(place)
     return (run.parent if (run / "config.json").exists() else run) / "report"
+
+
+def _refuse_another(out: Path) -> None:
+    """A report goes into a new or empty folder, or over an earlier report."""
+    refuse_file(out, "a report")
+    ours = (out / "scores.json").exists() and (out / "index.html").exists()
+    if out.is_dir() and any(out.iterdir()) and not ours:
+        raise UsageError(f"{out} holds other files than a report of ours; give another --out.")
+
+
+def table_lines(scores: Scores) -> list[str]:
+    """The scores for a terminal: at most six columns, without intervals; the report has all."""
+    shown = [m for m in scores.measures if any(m.name in cells for cells in scores.rows.values())][:6]
+    wide = [max(9, len(m.name)) + 2 for m in shown]
+    left = max(map(len, scores.rows)) + 1
+    lines = [" " * left + "".join(f"{m.name:>{w}}" for m, w in zip(shown, wide, strict=True))]
+    for row, cells in scores.rows.items():
+        values = [_cell(cells.get(m.name), m.name, m.digits) for m in shown]
+        lines.append(f"{row:<{left}}" + "".join(f"{v:>{w}}" for v, w in zip(values, wide, strict=True)))
+    return [*lines, *(f"- {note}" for note in scores.notes)]
+
+
+def _cell(value: Interval | None, name: str, digits: int) -> str:
+    if value is None or math.isnan(value.value) or (name == "MB" and value.value == 0):
+        return "–"
+    return short(value.value, digits)

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from redraft import __version__
-from redraft.app.model import Made, Model
-from redraft.app.show import say, write_trace
+from redraft.app.model import Made, Model, refuse_counts
+from redraft.app.refuse import refuse_empty, refuse_seed
+from redraft.app.show import one_first, say, write_trace
+from redraft.app.story import distinct, stem
 from redraft.core import images
 from redraft.core.errors import DataError, UsageError
+from redraft.training.processes import barrier, gather_rows, processes, rank, world
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
+MANY = 12  # pictures beyond which one line tells of all
 
 
 def generate(
@@ -32,32 +35,70 @@ def generate(
     device: str = "auto",
 ) -> list[Path]:
     """Write one PNG for each condition and variant into the new folder ``out``; the paths, in order."""
-    from redraft.training.processes import rank, world
-
     if bits not in (8, 16):
         raise UsageError(f"--bits is 8 or 16, not {bits}.")
+    refuse_empty(MODEL=model, out=out)
+    refuse_seed(seed)
+    refuse_counts(variants, best_of, refine)
+    begun = time.monotonic()
     maker = Model.from_pretrained(model, device)
-    words = expand(conditions)
-    folder = new_folder(out)
+    words, unread = readable(maker, expand(conditions), seed)
     asked: list[str | None] = [*words] or [None]
-    mine = asked[rank() :: world()]
-    written: list[Path] = []
-    for word in mine:
-        made = maker(word, variants=variants, refine=refine, best_of=best_of, seed=seed, trace=trace)
-        stem = _stem(word)
-        for i in range(len(made.images)):
-            path = (
-                folder / f"{stem}{made.variants[i]}.png"
-                if len(made.images) > 1
-                else folder / f"{stem.rstrip('-')}.png"
-            )
-            info = story(maker, made, i, model, word, seed, refine)
-            images.write(made.images[i], path, info, bits=bits)
-            written.append(path)
-            if trace:
-                write_trace(made, i, path.with_suffix(""))
-        _tell(made, word, written[-len(made.images) :])
-    return written
+    if words or not unread:
+        maker.read(words[:1] or None, seed)  # refuses a model that wants none, or one
+    with processes(maker.device):
+        one_first(lambda: new_folder(out))
+        paths = _paths(Path(out), asked, variants)
+        for sentence in unread:
+            say(f"Left out: {sentence}")
+        _tell_size(maker, words)
+        scores = []
+        for word, files in list(zip(asked, paths, strict=True))[rank() :: world()]:
+            made = maker(word, variants=variants, refine=refine, best_of=best_of, seed=seed, trace=trace)
+            _write(made, files, bits, trace)
+            novelty = torch.full_like(made.percentiles, -1) if made.novelty is None else made.novelty
+            scores.append(torch.stack([made.percentiles, novelty]))
+        mine = torch.stack(scores) if scores else torch.zeros(0, 2, variants)
+        _tell(paths, asked, gather_rows(mine.to(maker.device), len(asked)).cpu(), time.monotonic() - begun)
+        barrier()
+    if unread:
+        raise DataError(
+            f"{len(unread)} of {len(unread) + len(words)} conditions could not be read; see above."
+        )
+    return [path for files in paths for path in files]
+
+
+def readable(maker: Model, words: list[str], seed: int) -> tuple[list[str], list[str]]:
+    """The conditions that can be read, and sentences on those that cannot; refuses when none can."""
+    good, unread = [], []
+    for word in words:
+        if maker.task.spec.condition == "picture" and not Path(word).exists():
+            raise UsageError(f"There is no file {word}.")
+        try:
+            maker.read(word, seed)
+            good.append(word)
+        except DataError as error:
+            unread.append(str(error))
+    if unread and not good:
+        raise DataError(unread[0])
+    return good, unread
+
+
+def _paths(folder: Path, asked: list[str | None], variants: int) -> list[list[Path]]:
+    """The files of each condition, no two alike; a function of all conditions, in every process the same."""
+    stems = distinct(map(stem, asked))
+    if variants == 1:
+        return [[folder / f"{name}.png"] for name in stems]
+    return [[folder / f"{name}-{i}.png" for i in range(variants)] for name in stems]
+
+
+def _write(made: Made, files: list[Path], bits: int, trace: bool) -> None:
+    for i, path in enumerate(files):
+        if path.exists():
+            raise UsageError(f"{path} exists already; give another --out.")
+        images.write(made.images[i], path, {f"redraft:{k}": v for k, v in made.stories[i].items()}, bits=bits)
+        if trace:
+            write_trace(made, i, path.with_suffix(""))
 
 
 def expand(conditions: Sequence[str]) -> list[str]:
@@ -83,48 +124,38 @@ def new_folder(out: str) -> Path:
     return folder
 
 
-def story(
-    model: Model, made: Made, i: int, place: str, word: str | None, seed: int, refine: int | None
-) -> dict[str, str]:
-    """What the PNG says of itself: enough for ``explain`` to make it again."""
-    steps = model.run.method.langevin.steps if refine is None else refine
-    info = {
-        "software": f"redraft {__version__}",
-        "model": str(Path(place).resolve()),
-        "model_hash": model.hash,
-        "method": model.run.method_name,
-        "task": model.run.task_name,
-        "seed": str(seed),
-        "variant": str(made.variants[i]),
-        "batch": str(made.batch[i]),
-        "steps": str(steps),
-        "energy": f"{made.energies[i]:.6g}",
-        "draft_energy": f"{made.draft_energies[i]:.6g}",
-        "percentile": f"{made.percentiles[i]:.1f}",
-        "torch": torch.__version__,
-    }
-    if word is not None:
-        info["condition"] = str(Path(word).resolve()) if Path(word).is_file() else word
-        if Path(word).is_file():
-            info["condition_sha256"] = hashlib.sha256(Path(word).read_bytes()).hexdigest()
-    if made.novelty is not None:
-        info["novelty"] = f"{made.novelty[i]:.1f}"
-    return {f"redraft:{k}": v for k, v in info.items()}
+def _tell_size(maker: Model, words: list[str]) -> None:
+    """Once for all inputs: what is not seen of them, and how large the pictures are."""
+    if maker.task.spec.condition != "picture" or not words:
+        return
+    sizes = []
+    for word in words:
+        with images.opened(word) as picture:
+            sizes.append(picture.size)
+    cut, size = sum(w != h for w, h in sizes), maker.task.spec.size
+    if cut:
+        say(f"{cut} of {len(sizes)} inputs are cut to their middle square; all pictures have {size} px.")
+    elif any(w != size for w, _ in sizes):
+        say(f"All pictures are made at {size} px, whatever the size of the input.")
 
 
-def _stem(word: str | None) -> str:
-    if word is None:
-        return "picture-"
-    plain = Path(word).stem if Path(word).is_file() else word
-    return "".join(ch if ch.isalnum() or ch in "-_" else "-" for ch in plain) + "-"
-
-
-def _tell(made: Made, word: str | None, paths: list[Path]) -> None:
-    for i, path in enumerate(paths):
-        line = f"{path}  better than {made.percentiles[i]:.0f} % of real held-out pictures, says the solver"
-        say(line)
-    if made.novelty is not None and float(made.novelty.max()) > 99:
-        say(f"  caution: {word} is unlike anything that the model was trained on; do not trust its score.")
+def _tell(paths: list[list[Path]], asked: list[str | None], scores: Tensor, seconds: float) -> None:
+    """A line a picture, or one for many; scores [conditions, 2, variants]: percentiles, novelty."""
+    count = sum(map(len, paths))
+    if count > MANY:
+        median = float(scores[:, 0].median())
+        say(
+            f"{count} pictures in {paths[0][0].parent}, {seconds:.0f} s. The median one is better than "
+            f"{median:.0f} % of real held-out pictures, says the solver."
+        )
+    for word, files, (percentiles, novelty) in zip(asked, paths, scores, strict=True):
+        if count <= MANY:
+            for path, share in zip(files, percentiles.tolist(), strict=True):
+                say(f"{path}  better than {share:.0f} % of real held-out pictures, says the solver")
+        if float(novelty.max()) > 99:
+            say(
+                f"  caution: {word} is unlike anything that the model was trained on; do not trust its score."
+            )
 
 
 def same_pixels(a: Tensor, b: Tensor) -> tuple[int, int]:

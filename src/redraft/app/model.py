@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from redraft.app.story import about_condition, about_versions, distinct, plain, stem
+from redraft.core import images
 from redraft.core.errors import BundleError, UsageError
 from redraft.core.rng import PictureNoise
 from redraft.evaluation.calibration import Calibration
@@ -19,6 +23,10 @@ from redraft.methods.coopnets import CoopNets
 from redraft.methods.method import Sample
 from redraft.recipes.run import Run, build
 
+if TYPE_CHECKING:
+    import PIL.Image
+
+Condition: TypeAlias = "str | Path | np.ndarray | PIL.Image.Image"
 CHUNK = 16  # pictures made together; recorded with each picture, so that a replay is exact
 
 
@@ -40,7 +48,35 @@ class Made:
     variants: list[int]  # which variant of its condition
     trace: list[Tensor] = field(default_factory=list)  # K + 1 pictures [N, C, H, W]
     trace_energies: Tensor | None = None  # [K, N]
-    batch: list[int] = field(default_factory=list)  # how many were made together with it
+    chunks: list[list[int]] = field(default_factory=list)  # variants that were made together with it
+    places: list[int] = field(default_factory=list)  # its place among them
+    stories: list[dict[str, str]] = field(default_factory=list)  # how each was made, as its PNG says
+
+    def __repr__(self) -> str:
+        n, c, h, w = self.images.shape
+        return f"Made({n} pictures of {w} x {h} px, {c} channels)"
+
+    @property
+    def pictures(self) -> list[PIL.Image.Image]:
+        """The pictures for Pillow: "RGB", or "L" where they are grey."""
+        from PIL import Image
+
+        return [
+            Image.fromarray(a[..., 0] if a.shape[-1] == 1 else a) for a in map(images.to_array, self.images)
+        ]
+
+    def save(self, folder: str | Path, bits: int = 8) -> list[Path]:
+        """Write PNGs that say how they were made into ``folder``; refuses to write over a file."""
+        wanted = [
+            f"{stem(told.get('condition'))}-{v}" for told, v in zip(self.stories, self.variants, strict=True)
+        ]
+        paths = [Path(folder) / f"{name}.png" for name in distinct(wanted)]
+        for path in paths:
+            if path.exists():
+                raise UsageError(f"{path} exists already; save into another folder.")
+        for path, picture, told in zip(paths, self.images, self.stories, strict=True):
+            images.write(picture, path, {f"redraft:{k}": v for k, v in told.items()}, bits=bits)
+        return paths
 
 
 class Model:
@@ -58,6 +94,11 @@ class Model:
     ) -> None:
         self.run, self.method, self.calibration = run, method.to(device).eval(), calibration
         self.hash, self.about, self.device = hash, about or {}, torch.device(device)
+        self.place = ""  # the folder that holds it
+
+    def __repr__(self) -> str:
+        run = self.run
+        return f"Model({run.task_name}, {run.method_name}, {run.task.spec.size} px, {self.device})"
 
     @property
     def task(self) -> Any:
@@ -85,7 +126,9 @@ class Model:
         method.load_state_dict(bundle.part(stored.tensors, "method"))
         calibration = Calibration.read(bundle.part(stored.tensors, "calibration"))
         about = stored.config.get("about", {})
-        return cls(run, method, calibration, hash=stored.hash, about=about, device=pick_device(device))
+        model = cls(run, method, calibration, hash=stored.hash, about=about, device=pick_device(device))
+        model.place = str(place.resolve())
+        return model
 
     def save_pretrained(self, folder: str | Path, card: str = "", *, replace: bool = False) -> None:
         """Write a bundle into ``folder``; one that is there already is kept unless ``replace``."""
@@ -93,10 +136,11 @@ class Model:
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         config = {"run": self.run.to_dict(), "about": self.about}
         self.hash = bundle.save(folder, config, tensors, card, replace=replace)
+        self.place = str(Path(folder).resolve())
 
     def __call__(
         self,
-        condition: str | Sequence[str] | Tensor | None = None,
+        condition: Condition | Sequence[Condition] | Tensor | None = None,
         *,
         variants: int = 1,
         refine: int | None = None,
@@ -106,36 +150,82 @@ class Model:
     ) -> Made:
         """Pictures for one or several conditions, ``variants`` of each, in that order.
 
-        ``condition``: words or picture files (as the task reads them), or an encoded tensor [N, ...].
-        ``refine``: Langevin steps K; None as in training, 0 the drafts. ``best_of``: make so many of
-        each and return the ``variants`` with the lowest energies.
+        ``condition``: words, picture files, Pillow pictures or arrays [H, W(, C)] of uint8 or uint16 (as
+        the task reads them), or an encoded tensor [N, ...]. ``refine``: Langevin steps K; None as in
+        training, 0 the drafts. ``best_of``: make so many of each and return the ``variants`` with the
+        lowest energies. Each condition's pictures are made apart, whatever else was asked for.
         """
-        tried = best_of or variants
-        if variants < 1 or tried < variants:
-            raise UsageError(f"--best-of {tried} must be at least --variants {variants}, itself at least 1.")
-        if refine is not None and refine < 0:
-            raise UsageError(f"--refine takes a number of steps, 0 or more, not {refine}.")
+        tried = variants if best_of is None else best_of
+        refuse_counts(variants, best_of, refine)
+        given = _listed(condition)
         c = self.read(condition, seed)
-        count = 1 if c is None else len(c)
-        order = [(i, v) for i in range(count) for v in range(tried)]
-        rows = None if c is None else c[[i for i, _ in order]]
-        made = self.make(rows, [v for _, v in order], refine=refine, seed=seed, trace=trace)
-        return made if best_of is None else _best(made, count, tried, variants)
+        parts = []
+        for i in range(1 if c is None else len(c)):
+            row = None if c is None else c[i : i + 1].expand(tried, *c.shape[1:])
+            part = self.make(row, list(range(tried)), refine=refine, seed=seed, trace=trace)
+            part = part if best_of is None else _best(part, variants)
+            about = {} if given is None else about_condition(given[i])
+            parts.append(replace(part, stories=self._stories(part, seed, refine, about)))
+        return _together(parts)
 
-    def read(self, condition: str | Sequence[str] | Tensor | None, seed: int) -> Tensor | None:
+    def read(self, condition: Condition | Sequence[Condition] | Tensor | None, seed: int) -> Tensor | None:
         """Conditions as users give them -> the tensor that networks take, or None."""
-        if condition is None or isinstance(condition, Tensor):
-            c = condition
-        else:
-            words = [condition] if isinstance(condition, str) else list(condition)
-            one = [self.task.read(str(word), PictureNoise(seed, [0])) for word in words]
-            c = torch.cat(one)
         kind = self.task.spec.condition
+        given = _listed(condition)
+        if isinstance(condition, Tensor):
+            c: Tensor | None = condition
+        elif given is None:
+            c = None
+        else:
+            c = torch.cat([self._read(one, seed) for one in given])
         if c is None and kind != "none":
             raise UsageError(f"This model needs {_A[kind]} to start from; name one after the model.")
         if c is not None and kind == "none":
             raise UsageError("This model makes pictures from nothing; leave the condition out.")
         return c
+
+    def _read(self, one: Condition, seed: int) -> Tensor:
+        """One condition [1, ...]; what is in memory goes the way of a file, so that it is read alike."""
+        noise = PictureNoise(seed, [0])
+        if isinstance(one, (str, Path)):
+            return self.task.read(str(one), noise)
+        if self.task.spec.condition == "category":
+            raise UsageError("This model needs a category, so give a word.")
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "condition.png"
+            if isinstance(one, np.ndarray) and one.dtype == np.uint16:
+                images.write(images.to_tensor(one if one.ndim == 3 else one[..., None]), file, bits=16)
+            elif isinstance(one, np.ndarray):
+                _picture_of(one).save(file)
+            else:
+                one.save(file)
+            return self.task.read(str(file), noise)
+
+    def _stories(
+        self, made: Made, seed: int, refine: int | None, about: dict[str, str]
+    ) -> list[dict[str, str]]:
+        steps = self.run.method.langevin.steps if refine is None else refine
+        general = about_versions() | {
+            "model": plain(self.place),
+            "model_hash": self.hash,
+            "method": self.run.method_name,
+            "task": self.run.task_name,
+            "seed": str(seed),
+            "steps": str(steps),
+        }
+        told = []
+        for i, variant in enumerate(made.variants):
+            own = {
+                "variant": str(variant),
+                "together": " ".join(map(str, made.chunks[i])),
+                "place": str(made.places[i]),
+                "energy": f"{made.energies[i]:.6g}",
+                "draft_energy": f"{made.draft_energies[i]:.6g}",
+                "percentile": f"{made.percentiles[i]:.1f}",
+            }
+            novelty = {} if made.novelty is None else {"novelty": f"{made.novelty[i]:.1f}"}
+            told.append(general | own | novelty | about)
+        return told
 
     def make(
         self,
@@ -148,13 +238,16 @@ class Model:
         chunk: int = CHUNK,
     ) -> Made:
         """One picture for each row of c; picture i has the noise of variant ``variants[i]``."""
-        parts, sizes = [], []
+        parts: list[Sample] = []
+        chunks: list[list[int]] = []
+        places: list[int] = []
         for start in range(0, len(variants), chunk):
             some = variants[start : start + chunk]
             rows = None if c is None else c[start : start + chunk].to(self.device)
             noise = PictureNoise(seed, some, self.device)
             parts.append(self.method.generate(rows, len(some), noise, refine=refine, trace=trace))
-            sizes += [len(some)] * len(some)
+            chunks += [some] * len(some)
+            places += range(len(some))
         whole = _join(parts)
         novelty = self.calibration.novelty(c)
         return Made(
@@ -167,7 +260,8 @@ class Model:
             variants=variants,
             trace=whole.trace,
             trace_energies=whole.trace_energies,
-            batch=sizes,
+            chunks=chunks,
+            places=places,
         )
 
 
@@ -190,9 +284,25 @@ def _join(parts: list[Sample]) -> Sample:
     )
 
 
-def _best(made: Made, count: int, tried: int, variants: int) -> Made:
-    ranks = made.energies.view(count, tried).argsort(1)[:, :variants]
-    rows = (ranks + torch.arange(count)[:, None] * tried).flatten()
+def _together(parts: list[Made]) -> Made:
+    """The pictures of several conditions as one."""
+    if len(parts) == 1:
+        return parts[0]
+    values: dict[str, Any] = {}
+    for field_ in fields(Made):
+        each = [getattr(part, field_.name) for part in parts]
+        if field_.name == "trace":
+            values["trace"] = [torch.cat(step) for step in zip(*each, strict=True)]
+        elif isinstance(each[0], Tensor):
+            values[field_.name] = torch.cat(each, 1 if field_.name == "trace_energies" else 0)
+        else:
+            values[field_.name] = None if each[0] is None else [item for part in each for item in part]
+    return Made(**values)
+
+
+def _best(made: Made, most: int) -> Made:
+    """The ``most`` pictures of one condition with the lowest energies, the lowest first."""
+    rows = made.energies.argsort()[:most]
     return Made(
         images=made.images[rows],
         drafts=made.drafts[rows],
@@ -203,5 +313,34 @@ def _best(made: Made, count: int, tried: int, variants: int) -> Made:
         variants=[made.variants[i] for i in rows.tolist()],
         trace=[t[rows] for t in made.trace],
         trace_energies=None if made.trace_energies is None else made.trace_energies[:, rows],
-        batch=[made.batch[i] for i in rows.tolist()],
+        chunks=[made.chunks[i] for i in rows.tolist()],
+        places=[made.places[i] for i in rows.tolist()],
     )
+
+
+def refuse_counts(variants: int, best_of: int | None, refine: int | None) -> None:
+    """Refuse numbers of pictures or steps that mean nothing."""
+    if variants < 1 or (best_of is not None and best_of < variants):
+        more = "" if best_of is None else f"--best-of {best_of} must be at least --variants {variants}, "
+        raise UsageError(
+            more + ("itself at least 1." if more else f"--variants is at least 1, not {variants}.")
+        )
+    if refine is not None and refine < 0:
+        raise UsageError(f"--refine takes a number of steps, 0 or more, not {refine}.")
+
+
+def _listed(condition: Condition | Sequence[Condition] | Tensor | None) -> list[Any] | None:
+    """Conditions one by one; None where there is none."""
+    if condition is None:
+        return None
+    return list(condition) if isinstance(condition, (list, tuple, Tensor)) else [condition]
+
+
+def _picture_of(array: np.ndarray) -> PIL.Image.Image:
+    from PIL import Image
+
+    if array.dtype != np.uint8 or array.ndim not in (2, 3):
+        raise UsageError(
+            f"A condition's array is [H, W] or [H, W, C] of uint8 or uint16, not {array.dtype} {array.shape}."
+        )
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and array.shape[-1] == 1 else array)

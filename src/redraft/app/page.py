@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from redraft.app.examples import spread_out
 from redraft.app.model import Model
 from redraft.app.show import heat
 from redraft.core.types import Pair
@@ -32,7 +33,7 @@ def page(
     run: Path,
 ) -> report.Page:
     """The page of ``scores``; ``known`` are training pairs, ``run`` the folder that may hold metrics.csv."""
-    rows = _spread_out(held_out, min(SHOWN, len(held_out.target)))
+    rows = spread_out(held_out, min(SHOWN, len(held_out.target)))
     n = len(rows)
     c, real = None if held_out.condition is None else held_out.condition[rows], held_out.target[rows]
     made = model.make(c, list(range(n)), refine=refine, seed=seed)
@@ -83,13 +84,3 @@ def _facts(model: Model, folder: Folder) -> dict[str, str]:
         "Langevin steps": str(run.method.langevin.steps),
         "model": model.hash[:12],
     }
-
-
-def _spread_out(held_out: Pair, n: int) -> list[int]:
-    """n rows evenly over the held-out pairs; over the categories in turn where there are some."""
-    c, total = held_out.condition, len(held_out.target)
-    if c is None or c.ndim == 4:
-        return [i * total // n for i in range(n)]
-    by_category = [(c == k).nonzero()[:, 0].tolist() for k in c.unique().tolist()]
-    turns = [rows[t] for t in range(max(map(len, by_category))) for rows in by_category if t < len(rows)]
-    return turns[:n]

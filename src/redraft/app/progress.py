@@ -67,12 +67,21 @@ def numbers(progress: Progress) -> str:
         )
     if "move" in v:
         parts.append(f"move {v['move']:.3f}")
-    norms = [f"{value:.2g}" for key, value in v.items() if key.startswith("gradient_")]
+    norms = [_short(value) for key, value in v.items() if key.startswith("gradient_")]
     if norms:
         parts.append("gradients " + "/".join(norms))
-    if "wait_share" in v:
-        parts.append(f"waiting {v['wait_share']:.0%}")
+    if "wait" in v and progress.seconds > 0:  # seconds a step that it waited for its batch
+        share = min(1.0, v["wait"] * progress.step / progress.seconds)
+        parts.append(f"waiting {share * 100:.0f} %")
     return "  ".join(parts)
+
+
+def _short(value: float) -> str:
+    """Two digits: 0.12, 3.4, 56, 7.8k, 9.1M."""
+    for unit, name in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= unit:
+            return f"{value / unit:.2g}{name}" if abs(value) < 100 * unit else f"{value / unit:.0f}{name}"
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2g}"
 
 
 def _clock(seconds: float) -> str:

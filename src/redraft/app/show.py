@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,14 +13,36 @@ from torch.nn import functional as F
 
 from redraft.app.model import Made
 from redraft.core import images
+from redraft.core.errors import RedraftError
 from redraft.spaces.pixels import match_channels
-from redraft.training.processes import rank
+from redraft.training.processes import hand_round, rank
 
 
 def say(line: str) -> None:
-    """One line to the user, from the first process alone."""
+    """One line to the user, from the first process alone; when nobody listens any more, work goes on."""
     if rank() == 0:
-        print(line, flush=True)
+        try:
+            print(line, flush=True)
+        except BrokenPipeError:
+            stop_talking()
+
+
+def stop_talking() -> None:
+    """The reader of our output has gone, as in ``| head``: what is said from now on goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def one_first(act: Callable[[], object]) -> None:
+    """Process 0 does it while the others wait; its error reaches all, so that none waits for ever."""
+    failed: Exception | None = None
+    if rank() == 0:
+        try:
+            act()
+        except (RedraftError, OSError) as error:
+            failed = error
+    told = hand_round({"failed": failed})
+    if told and told["failed"] is not None:
+        raise told["failed"]
 
 
 def write_trace(made: Made, i: int, stem: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -10,15 +12,26 @@ import torch
 from torch import Tensor
 
 from redraft.app.check import open_folder, suited
-from redraft.app.examples import batches, gathered, pairs, store
+from redraft.app.examples import batches, gathered, pairs, spread_out, store
 from redraft.app.model import Model
 from redraft.app.progress import Teller
+from redraft.app.refuse import (
+    VECTORS,
+    fitting_batch,
+    refuse_empty,
+    refuse_file,
+    refuse_length,
+    refuse_run,
+    refuse_seed,
+    refuse_settings,
+    refuse_size,
+)
 from redraft.app.show import say
 from redraft.core import images
-from redraft.core.errors import DataError, UsageError, unknown
+from redraft.core.errors import DataError, unknown
 from redraft.core.rng import PictureNoise
 from redraft.core.types import Pair
-from redraft.data import Folder, Report, Store
+from redraft.data import Folder, Report, Store, embedded_names
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.methods.ccoopnets import CCoopNets
@@ -30,10 +43,8 @@ from redraft.recipes.matrix import method_for
 from redraft.tasks import TASKS
 from redraft.training import pick_device
 from redraft.training import train as fit
-from redraft.training.processes import barrier, processes, rank
+from redraft.training.processes import barrier, processes, rank, world
 
-SIZES = "28, or a multiple of 16 from 16 to 1024"
-VECTORS = ("none", "category")  # tasks whose networks take 28 px
 STYLED = 2000  # training pairs that the style is fitted to
 HELD_OUT = 512  # real pairs whose energies are kept for the score
 
@@ -55,14 +66,23 @@ def train(
     settings: Iterable[str] = (),
 ) -> Path:
     """Train and return the run's folder. What is not given is chosen from the folder, and said."""
+    refuse_empty(DATA=data, out=out)
+    refuse_seed(seed)
+    assignments = refuse_settings(settings)
+    refuse_length(steps, minutes)
     where = pick_device(device)
     with processes(where):
         folder = open_folder(data, direction)
         report = check(folder)
         _refuse(report)
-        run = plan(report, task, method, recipe, size, seed)
-        run = run.override([*_length(steps, minutes), *settings])
+        for finding in report.findings:
+            if finding.severity == "warning":
+                say(f"warning: {finding.sentence}")
+        run = fitting_batch(plan(report, task, method, recipe, size, seed), world())
+        run = run.override([*_length(steps, minutes), *assignments])
+        refuse_run(run, world())
         place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.method_name}")
+        refuse_file(place, "a run")
         return fit_run(folder, run, place, where, resume=resume)
 
 
@@ -92,7 +112,9 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
         f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
     )
     _fit_style(method, training, run, device)
-    few = gathered(pairs(held_out, run.task, device, run.seed, most=8))
+    some = gathered(pairs(held_out, run.task, device, run.seed, most=HELD_OUT))
+    rows = spread_out(some, min(8, len(some.target)))
+    few = Pair(None if some.condition is None else some.condition[rows], some.target[rows])
     with Teller() as tell:
         outcome = fit(
             method,
@@ -101,14 +123,13 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
             out,
             seed=run.seed,
             resume=resume,
-            config=run.to_dict(),
+            config={**run.to_dict(), "data": _key(training)},
             draw=_drawer(run, few, device),
             report=tell,
         )
     if rank() == 0:
         known = gathered(pairs(training, run.task, device, run.seed, most=20_000))
-        real = gathered(pairs(held_out, run.task, device, run.seed, most=HELD_OUT))
-        energies = torch.cat([method.energy(x.to(device), _to(c, device)).cpu() for c, x in _chunks(real)])
+        energies = torch.cat([method.energy(x.to(device), _to(c, device)).cpu() for c, x in _chunks(some)])
         about = {
             "steps": outcome.steps,
             "seconds": round(outcome.seconds, 1),
@@ -117,12 +138,39 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
             "data": folder.understood,
         }
         model = Model(
-            run, method, Calibration.of(energies, known.condition, real.condition), about=about, device=device
+            run, method, Calibration.of(energies, known.condition, some.condition), about=about, device=device
         )
         model.save_pretrained(out / "model", card(run, about), replace=True)
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
+        for line in _next(folder, run, out):
+            say(line)
     barrier()
     return out
+
+
+def _key(data: Store) -> str:
+    """Tells whether a run goes on with the pictures that it began with: their names and a few of them."""
+    digest = hashlib.blake2b(repr((data.names, data.target.shape)).encode("utf-8", "surrogateescape"))
+    for arrays in (data.target, data.condition):
+        if arrays is not None:
+            digest.update(arrays[:: max(1, len(arrays) // 64)].tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _next(folder: Folder, run: Run, out: Path) -> list[str]:
+    """What to do with the model: two lines to copy."""
+    given = ""
+    if run.task_name == "category":
+        given = shlex.quote(folder.categories[0]) + " "
+    elif run.task.spec.condition == "picture":
+        example = folder.examples["test"][0]
+        given = shlex.quote(str((example.condition or example.target).path)) + " "
+    data = folder.root.name if folder.root.name in embedded_names() else str(folder.root)
+    run_ = shlex.quote(str(out))
+    return [
+        f"Next: redraft generate {run_} {given}--variants 4 --out {shlex.quote(f'{out}/pictures')}",
+        f"      redraft evaluate {run_} {shlex.quote(data)}",
+    ]
 
 
 def _tell_skipped(*stores: Store) -> None:
@@ -177,23 +225,14 @@ def _size(report: Report, task: str, wanted: int | None) -> int:
         if min(usual) >= 64:
             return 64
         return 28 if min(usual) < 32 and task in VECTORS else 32
-    if wanted != 28 and (wanted % 16 or not 16 <= wanted <= 1024):
-        raise UsageError(f"--size is {SIZES}, not {wanted}.")
-    if wanted == 28 and task not in VECTORS:
-        raise UsageError(f"--size 28 is for tasks {' and '.join(VECTORS)}; use 32 for {task}.")
+    refuse_size(wanted, task)
     return wanted
 
 
 def _length(steps: int | None, minutes: float | None) -> list[str]:
-    if steps is not None and minutes is not None:
-        raise UsageError("Give --steps or --minutes, not both.")
     if steps is not None:
-        if steps < 1:
-            raise UsageError(f"--steps counts training steps, so it is at least 1, not {steps}.")
         return [f"train.steps={steps}"]
     if minutes is not None:
-        if minutes <= 0:
-            raise UsageError(f"--minutes must be more than 0, not {minutes}.")
         return [f"train.minutes={minutes}"]
     return ["train.minutes=10"]
 

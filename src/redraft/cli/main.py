@@ -10,9 +10,16 @@ import typer
 from redraft.cli import data, demo, evaluate, explain, generate, methods, train
 from redraft.core.errors import RedraftError
 
+MEMORY = (
+    "There is not enough memory; try a smaller --size, --set train.batch=4, or smaller "
+    "networks.solver_width and networks.initializer_width."
+)
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
 app = typer.Typer(
     name="redraft",
-    help="Make pictures from conditions: one network drafts, another revises, each teaches the other.",
+    help="Make pictures from conditions: one network drafts, another revises, each teaches the other. "
+    "With --debug, an error shows where it arose; --version says which Redraft this is.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -31,6 +38,11 @@ def main() -> None:
     """Run the command line; errors of users become one sentence, ``--debug`` shows where they arose."""
     debug = "--debug" in sys.argv or bool(os.environ.get("REDRAFT_DEBUG"))
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    if arguments == ["--version"]:
+        from redraft import __version__
+
+        print(f"redraft {__version__}")
+        raise SystemExit(0)
     try:
         app(arguments)
     except RedraftError as error:
@@ -44,10 +56,10 @@ def main() -> None:
         place = f" ({error.filename})" if error.filename else ""
         _leave(f"{error.strerror or error}{place}.", 1, debug)
     except MemoryError:
-        _leave("There is not enough memory; try a smaller --size or --set train.batch=4.", 1, debug)
+        _leave(MEMORY, 1, debug)
     except Exception as error:
-        if "out of memory" in str(error).lower():
-            _leave("The device is out of memory; try a smaller --size or --set train.batch=4.", 1, debug)
+        if any(sign in str(error).lower() for sign in OUT_OF_MEMORY):
+            _leave(MEMORY, 1, debug)
         _leave(
             f"Something unforeseen went wrong ({type(error).__name__}: {error}). This is a fault of Redraft; "
             "the same line with --debug shows where.",
@@ -61,7 +73,8 @@ def _leave(sentence: str, status: int, debug: bool) -> None:
         import traceback
 
         traceback.print_exc()
-    print(f"redraft: {sentence}", file=sys.stderr)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        print(f"redraft: {sentence}", file=sys.stderr)
     raise SystemExit(status)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,8 @@ import yaml
 from redraft.core.errors import UsageError, unknown
 
 T = TypeVar("T")
+KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+NAMED = 12  # settings at most that an error names
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -42,12 +45,12 @@ def override(config: T, assignments: Iterable[str], where: str = "") -> T:
     values = to_dict(config)
     for line in assignments:
         key, equals, text = line.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set takes key=value, for example train.batch=16, not {line!r}.")
+        if not equals or not key.strip():
+            raise _no_assignment(where + line)
         try:
             value = yaml.safe_load(text)
         except yaml.YAMLError:
-            raise UsageError(f"--set {key}: {text!r} is not a value that YAML can read.") from None
+            raise UsageError(f"--set {where}{key}: {text!r} is not a value that YAML can read.") from None
         _put(values, key.strip(), value, config, where)
     return from_dict(type(config), values, where)
 
@@ -57,11 +60,20 @@ def _put(values: dict[str, Any], key: str, value: Any, config: Any, where: str) 
     here = values
     for part in path:
         if not isinstance(here.get(part), dict):
-            raise unknown("setting", where + key, _keys(config, where))
+            raise unknown("setting", where + key, _near(where + key, _keys(config, where)))
         here = here[part]
     if last not in here:
-        raise unknown("setting", where + key, _keys(config, where))
+        raise unknown("setting", where + key, _near(where + key, _keys(config, where)))
     here[last] = value
+
+
+def _no_assignment(line: str) -> UsageError:
+    return UsageError(f"--set takes key=value, for example train.batch=16, not {line!r}.")
+
+
+def _near(key: str, known: list[str]) -> list[str]:
+    """The known settings that are most like the key, so many as a sentence can hold."""
+    return difflib.get_close_matches(key, known, n=NAMED, cutoff=0.0)
 
 
 def _keys(config: Any, where: str = "") -> list[str]:
@@ -123,8 +135,14 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
             return float(value)
         except ValueError:
             pass
+    if hint is int and isinstance(value, (float, str)):
+        try:
+            if float(value).is_integer():
+                return int(float(value))
+        except ValueError:
+            pass
     if isinstance(hint, type) and (
         not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)
     ):
-        raise UsageError(f"Setting {where} takes a {hint.__name__}, not {value!r}.")
+        raise UsageError(f"Setting {where} takes {KINDS.get(hint, hint.__name__)}, not {value!r}.")
     return value

@@ -80,7 +80,12 @@ def resumable(out: Path) -> bool:
 def refuse_other_settings(saved: dict[str, Any], config: dict[str, Any], out: Path) -> None:
     """A resumed run must be the run that was begun; names the first setting that is not."""
     before, now = _flat(saved), _flat(json.loads(json.dumps(config)))
-    for key in sorted(before.keys() | now.keys()):
+    if "data" in before and before["data"] != now.get("data"):
+        raise CheckpointError(
+            f"The pictures have changed since the run in {out} began: give the ones that it was begun with, "
+            "or start a new run in another folder."
+        )
+    for key in sorted((before.keys() | now.keys()) - {"data"}):
         if key not in FREE and before.get(key) != now.get(key):
             raise CheckpointError(
                 f"The run in {out} was begun with {key} = {before.get(key)!r}, not {now.get(key)!r}: "

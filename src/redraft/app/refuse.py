@@ -1,0 +1,91 @@
+"""What is refused before anything is read, computed or written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from redraft.core.errors import UsageError
+from redraft.recipes.run import Run
+
+SIZES = "28, or a multiple of 16 from 16 to 1024"
+VECTORS = ("none", "category")  # tasks whose networks take 28 px
+
+
+def refuse_empty(**words: str | None) -> None:
+    """Refuse "" where a folder or a model is named."""
+    for name, word in words.items():
+        if word is not None and not word.strip():
+            shown = name if name.isupper() else f"--{name}"
+            raise UsageError(f"{shown} is empty; name a folder.")
+
+
+def refuse_seed(seed: int) -> None:
+    if not -(2**63) <= seed < 2**64:
+        raise UsageError(f"--seed is a whole number of at most 64 bits, not {seed}.")
+
+
+def refuse_size(size: int, task: str, key: str = "--size") -> None:
+    """Refuse a side that the networks of a task cannot have."""
+    if size != 28 and (size % 16 or not 16 <= size <= 1024):
+        raise UsageError(f"{key} is {SIZES}, not {size}.")
+    if size == 28 and task not in VECTORS:
+        raise UsageError(f"{key} 28 is for tasks {' and '.join(VECTORS)}; use 32 for {task}.")
+
+
+def refuse_length(steps: int | None, minutes: float | None) -> None:
+    """Refuse a training that is no length, or two."""
+    if steps is not None and minutes is not None:
+        raise UsageError("Give --steps or --minutes, not both.")
+    if steps is not None and not 1 <= steps <= 10**9:
+        raise UsageError(f"--steps counts training steps, so it is at least 1 and at most 10^9, not {steps}.")
+    if minutes is not None and not 0 < minutes < 1e7:
+        raise UsageError(f"--minutes must be more than 0 and a finite number, not {minutes}.")
+
+
+def refuse_settings(lines: Iterable[str]) -> list[str]:
+    """The ``--set`` lines; refuses what is not section.key=value."""
+    settings = list(lines)
+    for line in settings:
+        key, equals, _ = line.partition("=")
+        if not equals or "." not in key.strip(". "):
+            raise UsageError(f"--set takes key=value, for example train.batch=16, not {line!r}.")
+    return settings
+
+
+def refuse_file(out: str | Path, what: str) -> None:
+    if Path(out).exists() and not Path(out).is_dir():
+        raise UsageError(f"{out} is a file; {what} needs a folder, so give another --out.")
+
+
+def refuse_run(run: Run, processes: int) -> None:
+    """Refuse settings that only together, or only for these processes, cannot be trained with."""
+    spec, cfg = run.task.spec, run.train
+    refuse_seed(run.seed)
+    refuse_size(spec.size, run.task_name, "task.size")
+    if spec.channels not in (1, 3):
+        raise UsageError(f"task.channels is 1 (grey) or 3 (colour), not {spec.channels}.")
+    if not 0 <= run.reading.margin <= spec.size:
+        raise UsageError(
+            f"reading.margin lies between 0 and the size, {spec.size}, not {run.reading.margin}."
+        )
+    if run.method.langevin.steps < 1:
+        raise UsageError(
+            "method.langevin.steps is at least 1 in training; drafts alone: generate --refine 0."
+        )
+    parts = processes * cfg.accumulate
+    least = parts * (2 if run.method_name == "ccoopnets" else 1)
+    if cfg.batch % parts or cfg.batch < least:
+        near = max(least, round(cfg.batch / parts) * parts)
+        raise UsageError(
+            f"train.batch={cfg.batch} cannot be shared by {processes} processes in {cfg.accumulate} parts "
+            f"of at least {least // parts} pictures; try --set train.batch={near}."
+        )
+
+
+def fitting_batch(run: Run, processes: int) -> Run:
+    """The recipe's own batch, rounded down to what the processes can share."""
+    if processes == 1:
+        return run
+    least = processes * (2 if run.method_name == "ccoopnets" else 1)
+    return run.override([f"train.batch={max(least, run.train.batch // processes * processes)}"])
