@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,20 @@ def one_sentence(err: str) -> bool:
         (["--task", "category", "--method", "coopnets"], "no condition", 2),
         (["--task", "labels"], "does not suit", 2),
         (["--device", "gpu"], "device", 2),
+        (["--set", "train="], "key=value", 2),
+        (["--set", "=1"], "key=value", 2),
+        (["--set", ""], "key=value", 2),
+        (["--set", "train.batch=2.5"], "train.batch takes a whole number", 2),
+        (["--set", "train.accumulate=3"], "train.batch=", 2),
+        (["--task", "category", "--set", "train.batch=1"], "at least 2 pictures", 2),
+        (["--set", "method.langevin.steps=0"], "langevin.steps", 2),
+        (["--set", "task.size=33"], "multiple of 16", 2),
+        (["--set", "task.channels=2"], "1 (grey) or 3", 2),
+        (["--set", "reading.margin=-1"], "reading.margin", 2),
+        (["--seed", str(2**70)], "64 bits", 2),
+        (["--steps", str(10**10)], "10^9", 2),
+        (["--minutes", "inf"], "finite", 2),
+        (["--minutes", "nan"], "finite", 2),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )
@@ -93,7 +109,7 @@ def test_pairs_whose_names_differ(cli: Cli, tmp_path: Path) -> None:
 
 def test_no_such_folder(cli: Cli, tmp_path: Path) -> None:
     said = cli("train", tmp_path / "nowhere", "--steps", "1")
-    assert said.status == 1 and "no folder" in said.err and "fashion" in said.err
+    assert said.status == 2 and "no folder" in said.err and "fashion" in said.err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -125,6 +141,50 @@ def test_resume_with_other_settings(cli: Cli, discs: Path, recover_run: Path) ->
     )
 
 
+def test_resume_on_other_pictures(cli: Cli, recover_run: Path, tmp_path: Path) -> None:
+    for i in range(40):
+        paint(tmp_path / ("ball" if i % 2 else "dot") / f"{i:02d}.png", i + 100)
+    tiny = [*TINY, "--set", "method.langevin.steps=2", "--task", "recover", "--size", "32", "--steps", "4"]
+    said = cli("train", tmp_path, *tiny, "--resume", "--out", recover_run)
+    assert said.status == 1 and "pictures have changed" in said.err and one_sentence(said.err)
+
+
+def test_a_report_is_not_written_over_other_files(
+    cli: Cli, discs: Path, recover_run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "mine.txt").write_text("keep me")
+    for place in (tmp_path / "full", tmp_path / "full" / "mine.txt"):
+        said = cli("evaluate", recover_run, discs, "--out", place)
+        assert said.status == 2 and "another --out" in said.err and one_sentence(said.err)
+
+
+def test_an_unreadable_condition_is_left_out(
+    cli: Cli, discs: Path, recover_run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    good = discs / "ball" / "01.png"
+    said = cli("generate", recover_run, tmp_path / "broken.png", good, "--out", tmp_path / "out")
+    assert said.status == 1 and "Left out" in said.out and "1 of 2" in said.err
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["01.png"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("seed", "x"), ("place", "9"), ("together", "a b"), ("steps", "-1")]
+)
+def test_an_edited_story(
+    cli: Cli, discs: Path, recover_run: Path, tmp_path: Path, key: str, value: str
+) -> None:
+    from redraft.core import images
+
+    cli("generate", recover_run, discs / "ball" / "01.png", "--out", tmp_path / "out", "--refine", "0")
+    (file,) = (tmp_path / "out").iterdir()
+    told = images.read_info(file) | {f"redraft:{key}": value}
+    images.write(images.to_tensor(images.read(file)), tmp_path / "edited.png", told)
+    said = cli("explain", tmp_path / "edited.png")
+    assert said.status == 1 and f"its {key}" in said.err and one_sentence(said.err)
+
+
 def test_generate_does_not_write_over(cli: Cli, discs: Path, recover_run: Path, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("keep me")
@@ -142,6 +202,8 @@ def test_generate_does_not_write_over(cli: Cli, discs: Path, recover_run: Path, 
         (["--variants", "0", "PICTURE"], "--variants"),
         (["--variants", "4", "--best-of", "2", "PICTURE"], "--best-of"),
         (["--bits", "12", "PICTURE"], "--bits"),
+        (["--best-of", "0", "PICTURE"], "--best-of"),
+        (["--seed", str(2**70), "PICTURE"], "--seed"),
     ],
 )
 def test_wrong_words_for_generate(
@@ -206,3 +268,39 @@ def test_explain_a_picture_of_somebody_else(cli: Cli, discs: Path, tmp_path: Pat
     assert said.status == 1 and "does not say how it was made" in said.err and one_sentence(said.err)
     Image.new("RGB", (8, 8)).save(tmp_path / "x.jpg")
     assert cli("explain", tmp_path / "x.jpg").status == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["train", "", "--steps", "1"], "DATA is empty"),
+        (["train", "fashion", "--steps", "1", "--out", ""], "--out is empty"),
+        (["generate", "", "--out", "x"], "MODEL is empty"),
+        (["evaluate", "RUN", "DATA", "--refine", "-1"], "--refine"),
+        (["demo", "--minutes", "0"], "--minutes"),
+        (["data", "check", ""], "DATA is empty"),
+    ],
+)
+def test_refused_before_any_work(
+    cli: Cli, discs: Path, recover_run: Path, words: list[str], says: str
+) -> None:
+    named = {"RUN": str(recover_run), "DATA": str(discs)}
+    said = cli(*(named.get(word, word) for word in words))
+    assert said.status == 2 and says in said.err and one_sentence(said.err)
+
+
+def test_training_goes_on_when_nobody_listens(discs: Path, tmp_path: Path) -> None:
+    words = ["train", str(discs), "--task", "recover", "--size", "32", "--steps", "2", "--device", "cpu"]
+    out = tmp_path / "run"
+    reader, writer = os.pipe()
+    os.close(reader)
+    said = subprocess.run(
+        [sys.executable, "-m", "redraft.cli.main", *words, *TINY, "--out", str(out)],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=120,
+    )
+    os.close(writer)
+    assert said.returncode == 0, said.stderr
+    assert (out / "model" / "model.safetensors").exists()

@@ -13,7 +13,7 @@ from painting import Cli
 from PIL import Image
 
 import redraft
-from redraft.core import images
+from redraft.core import errors, images
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,50 @@ def test_a_trace_shows_the_chain(cli: Cli, recover_run: Path, ball: str, tmp_pat
         assert picture.n_frames >= 2
     assert len(list((tmp_path / "out").glob("*.change.png"))) == 1
     assert "<svg" in next((tmp_path / "out").glob("*.energy.svg")).read_text()
+
+
+def test_names_that_would_be_alike_are_not(cli: Cli, recover_run: Path, ball: str, tmp_path: Path) -> None:
+    for name in ("A/0.png", "B/0.png", "a b.png", "a-b.png"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(Path(ball).read_bytes())
+    given = [tmp_path / name for name in ("A/0.png", "B/0.png", "a b.png", "a-b.png")]
+    said = cli("generate", recover_run, *given, "--refine", 0, "--out", tmp_path / "out")
+    assert said.status == 0
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"0.png", "0-2.png", "a-b.png", "a-b-2.png"}
+
+
+def test_conditions_in_memory_are_read_as_files_are(model: redraft.Model, ball: str) -> None:
+    there = model(ball).images
+    array = images.read(ball)
+    for given in (Path(ball), array, Image.open(ball), [array]):
+        assert torch.equal(model(given).images, there)
+    assert model([ball, array]).images.shape[0] == 2
+
+
+def test_saved_pictures_can_be_explained(
+    cli: Cli, model: redraft.Model, ball: str, discs: Path, tmp_path: Path
+) -> None:
+    made = model([ball, str(discs / "dot" / "00.png")], variants=3, best_of=4)
+    files = made.save(tmp_path / "saved")
+    assert len({*files}) == 6 and len(repr(made)) < 80 and made.pictures[0].size == (32, 32)
+    for file in files:
+        assert cli("explain", file).status == 0
+    with pytest.raises(errors.UsageError, match="exists"):
+        made.save(tmp_path / "saved")
+
+
+def test_classic_models_replay_their_own_chunk(cli: Cli, discs: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    said = cli(
+        "train", discs, "--task", "category", "--recipe", "classic", "--size", 32, "--steps", 2, "--out", run,
+        "--device", "cpu", "--set", "train.batch=4", "--set", "method.langevin.steps=2",
+    )  # fmt: skip
+    assert said.status == 0, said.err
+    assert cli("generate", run, "ball", "--variants", 3, "--out", tmp_path / "out").status == 0
+    for file in (tmp_path / "out").glob("*.png"):
+        told = cli("explain", file)
+        assert told.status == 0, told.out
 
 
 def test_save_and_open_again(model: redraft.Model, ball: str, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from redraft.core.errors import UsageError
 from redraft.data import Folder, catalogue, embedded, embedded_names, recognise
 from redraft.data.check import check
 
-
 GIVEN = {
     "none": "nothing: new pictures like those of the folder",
     "category": "a category's name, from a folder of folders",
