@@ -69,7 +69,7 @@ def evaluate(
     _refuse_another(folder_out)
     with processes(model.device):
         folder = open_folder(data, direction)
-        say(f"Reading {folder.root}.")
+        say(f"Reading {data}.")
         known, held_out = real_pairs(model, folder, pictures, seed)
         if model.run.task_name in JUDGED:
             say("Judging needs a classifier of the training pictures: it is trained once, then kept.")

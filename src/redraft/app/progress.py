@@ -70,7 +70,8 @@ def numbers(progress: Progress) -> str:
     norms = [_short(value) for key, value in v.items() if key.startswith("gradient_")]
     if norms:
         parts.append("gradients " + "/".join(norms))
-    if "wait" in v and progress.seconds > 0:  # seconds a step that it waited for its batch
+    # seconds a step that it waited for its batch; the mean holds too much of the first batch's before
+    if "wait" in v and progress.seconds > 0 and progress.step >= 60:
         share = min(1.0, v["wait"] * progress.step / progress.seconds)
         parts.append(f"waiting {share * 100:.0f} %")
     return "  ".join(parts)

@@ -164,7 +164,9 @@ def _next(folder: Folder, run: Run, out: Path) -> list[str]:
         given = shlex.quote(folder.categories[0]) + " "
     elif run.task.spec.condition == "picture":
         example = folder.examples["test"][0]
-        given = shlex.quote(str((example.condition or example.target).path)) + " "
+        source = example.condition or example.target
+        file = "PICTURE" if source.part else shlex.quote(str(source.path))  # a part of a file
+        given = f"{file} "
     data = folder.root.name if folder.root.name in embedded_names() else str(folder.root)
     run_ = shlex.quote(str(out))
     return [
