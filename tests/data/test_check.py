@@ -31,7 +31,7 @@ def test_a_sound_folder_suits_and_says_for_what(tmp_path: Path) -> None:
     assert not report.fatal and report.findings == ()
     assert report.counts == {"train": 120, "test": 12} and report.sizes == {(24, 24): 132}
     text = "\n".join(report.lines())
-    assert "--task none: 120" in text and "recover, upscale, colour, edges" in text
+    assert "(--task none), 120" in text and "recover, upscale, colour, edges" in text
 
 
 def test_one_picture_is_too_few(tmp_path: Path) -> None:

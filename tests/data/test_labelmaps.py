@@ -167,6 +167,29 @@ def test_a_users_label_map_is_read_with_the_cache_geometry(tmp_path: Path) -> No
         read_label_map(save(photo(0), tmp_path / "b.png"), size=90, classes=5, palette=PALETTE)
 
 
+def test_an_indexed_file_of_another_order_gives_the_same_labels(tmp_path: Path) -> None:
+    truth = label_map(0, classes=5)
+    order = [3, 0, 4, 1, 2]  # colours of the file's indices
+    shuffled = Image.fromarray(np.argsort(order).astype(np.uint8)[truth], "P")
+    shuffled.putpalette([v for i in order for v in PALETTE[i]])
+    same = Image.fromarray(truth, "P")
+    same.putpalette([v for colour in PALETTE[:5] for v in colour])
+    for name, picture in (("s", shuffled), ("p", same), ("rgb", Image.fromarray(coloured(truth)))):
+        file = save(picture, tmp_path / f"{name}.png")
+        read = read_label_map(file, size=96, classes=5, palette=PALETTE[:5])
+        np.testing.assert_array_equal(read[0], truth)
+    file = save(Image.fromarray(coloured(truth)), tmp_path / "m.jpg", quality=90)
+    assert (read_label_map(file, size=96, classes=5, palette=PALETTE[:5])[0].numpy() == truth).mean() >= 0.98
+
+
+def test_the_given_half_of_a_side_by_side_map_is_read(tmp_path: Path) -> None:
+    truth = label_map(0)
+    file = save(Image.fromarray(np.hstack([label_map(1), truth])), tmp_path / "w.png")
+    for path in (file, save(Image.fromarray(truth), tmp_path / "h.png")):
+        read = read_label_map(path, size=96, classes=4, palette=None, half="right")
+        np.testing.assert_array_equal(read[0], truth)
+
+
 def test_facades_have_the_published_classes() -> None:
     folder = recognise(shared_data("facades_cmp_base"))
     assert folder.classes == 13 and folder.palette is not None and folder.palette[1] == (0, 0, 170)

@@ -101,6 +101,13 @@ def read_labels(file: File) -> np.ndarray:
         return np.asarray(picture.convert("RGB"), dtype=np.uint8)
 
 
+def read_palette(file: File) -> tuple[RGB, ...] | None:
+    """The colours of an indexed file in the order of its indices; None for other files."""
+    with opened(file) as picture:
+        flat = picture.getpalette("RGB") if picture.mode == "P" else None
+    return tuple(zip(flat[::3], flat[1::3], flat[2::3], strict=True)) if flat else None
+
+
 def name_of(file: File) -> str:
     """What to call a file in a sentence."""
     return str(file) if isinstance(file, (str, Path)) else str(getattr(file, "name", "a picture"))

@@ -294,10 +294,14 @@ def _refuse_too_little_space(where: Path, examples: Sequence[Example], plan: _Pl
     needed, free = each * len(examples), shutil.disk_usage(where).free
     if needed > free:
         raise OutOfSpace(
-            f"{len(examples)} pictures of {plan.side} px need {needed / 1e9:.1f} GB in {where}, where "
-            f"{free / 1e9:.1f} GB are free: free some, set REDRAFT_CACHE to another disk, or choose a "
+            f"{len(examples)} pictures of {plan.side} px need {_amount(needed)} in {where}, where "
+            f"{_amount(free)} are free: free some, set REDRAFT_CACHE to another disk, or choose a "
             "smaller size."
         )
+
+
+def _amount(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 def _sweep(where: Path) -> None:

@@ -108,7 +108,7 @@ def suits(folder: Folder) -> tuple[str, ...]:
             f"{each:.0f} training pictures each on average."
         )
     lines.append(f"Suits ccoopnets with {made}: {train} training pictures.")
-    lines.append(f"Suits coopnets with --task none: {train} training pictures alone.")
+    lines.append(f"Pictures alone: coopnets (--task none), {train} training pictures.")
     return tuple(lines)
 
 
@@ -167,7 +167,7 @@ def _about_number(folder: Folder) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"Training pictures are few ({train}): a model learns them by heart. Add pictures if you can, "
-            "keep augmentation on (--set method.diff_augment=true), and look at the nearest training "
+            "consider --set method.diff_augment=true, and look at the nearest training "
             "pictures in the report.",
         )
     if not test:
@@ -237,7 +237,8 @@ def _about_sizes(sizes: Counter[tuple[int, int]], size: int | None) -> Iterator[
         )
     tiny = sum(n for (w, h), n in sizes.items() if min(w, h) < 8)
     if tiny:
-        yield Finding("warning", f"{_of(tiny, 'picture')} smaller than 8 px: too small to learn from.")
+        severity: Severity = "error" if tiny == sizes.total() else "warning"
+        yield Finding(severity, f"{_of(tiny, 'picture')} smaller than 8 px: too small to learn from.")
 
 
 def _about_colour(folder: Folder, good: Sequence[_Header]) -> Iterator[Finding]:

@@ -45,5 +45,11 @@ class Folder:
     notes: tuple[str, ...] = field(default=())  # what else ``check`` should say
 
     @property
+    def given_half(self) -> str:
+        """ "left" or "right" where pictures lie side by side, else ""."""
+        given = next((e.condition for e in self.examples["train"] if e.condition), None)
+        return given.half if given else ""
+
+    @property
     def has_captions(self) -> bool:
         return any(e.caption for e in self.examples["train"])

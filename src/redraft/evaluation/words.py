@@ -104,6 +104,8 @@ def _diversity(scores: Scores) -> Finding | None:
         return Finding("Pictures of one condition are too alike beside real ones.", behind)
     if b.value > 1.2:
         return Finding("Pictures of one condition differ more than real ones do: look for noise.", behind)
+    if b.value < 0.9:
+        return Finding(f"Pictures of one condition differ {b.value:.0%} as much as real ones.", behind)
     return Finding("Pictures of one condition differ about as much as real ones do.", behind)
 
 
@@ -115,7 +117,8 @@ def _memory(scores: Scores) -> Finding | None:
         if share is None:
             return None
         pixels = _cell(scores, "refined", "copies")
-        behind = f"{m.name}: {show(share)}; by pixels {show(pixels)}; of real held-out pictures .01"
+        real = _cell(scores, "real, held out", m.name)
+        behind = f"{m.name}: {show(share)}; by pixels {show(pixels)}; real held-out pictures {show(real)}"
         if share.low > 0.05:
             return Finding(
                 "Some pictures lie suspiciously near to a training picture: look at the nearest ones below.",
