@@ -122,3 +122,8 @@ def test_memory_finds_copies_and_lets_new_pictures_pass() -> None:
     assert torch.equal(copied.index, torch.arange(50))
     fresh = memory(low(new), low(train), low(test))
     assert fresh.copy.mean() < 0.05 and abs(fresh.closer.mean() - 0.5) < 0.06
+
+
+def test_few_held_out_energies_are_not_reliable() -> None:
+    assert not Calibration.of(torch.arange(19.0), None, None).reliable
+    assert Calibration.of(torch.arange(20.0), None, None).reliable

@@ -38,6 +38,11 @@ class Calibration:
         gap = nearest(descriptor(held_out_c).cpu(), known)[0]
         return Calibration(energies=energies, conditions=known, distances=gap.sort().values)
 
+    @property
+    def reliable(self) -> bool:
+        """Whether there are enough held-out energies (20) for ``better_than`` to be fine enough."""
+        return len(self.energies) >= 20
+
     def better_than(self, energies: Tensor) -> Tensor:
         """Share [N] of real held-out pairs with a higher energy; ties count half. NaN without any."""
         if not len(self.energies):
