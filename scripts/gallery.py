@@ -25,7 +25,7 @@ def main(run: str, data: str, out: str, columns: int = 8, truth: bool = False) -
     task, kind = model.task, model.task.spec.condition
     if kind == "picture":
         held_out = store(open_folder(data), "test", model.run)
-        some = gathered(pairs(held_out, task, torch.device("cpu"), 0))
+        some = gathered(pairs(held_out, model.run, torch.device("cpu"), 0))
         rows = torch.arange(columns) * len(some.target) // columns
         assert some.condition is not None
         pair = Pair(some.condition[rows], some.target[rows])

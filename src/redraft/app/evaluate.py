@@ -96,9 +96,9 @@ def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[
         names = ", ".join(run.task.names)
         raise DataError(f"The categories of {folder.root} are not those that the model knows: {names}.")
     train = gathered(
-        pairs(store(folder, "train", run, margin=False), run.task, torch.device("cpu"), seed, TRAINING)
+        pairs(store(folder, "train", run, margin=False), run, torch.device("cpu"), seed, TRAINING)
     )
-    test = gathered(pairs(store(folder, "test", run), run.task, torch.device("cpu"), seed, pictures))
+    test = gathered(pairs(store(folder, "test", run), run, torch.device("cpu"), seed, pictures))
     return train, test
 
 

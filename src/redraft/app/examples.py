@@ -10,7 +10,6 @@ from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Pair
 from redraft.data import Cache, Folder, Loader, Raw, Store, in_order
 from redraft.recipes.run import Run
-from redraft.tasks import Task
 from redraft.training.processes import rank, world
 
 
@@ -40,14 +39,13 @@ def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair
 
     def batch_at(t: int) -> Pair:
         noise = BatchNoise(stream(run.seed, "task", t), rank(), world())
-        pair = run.task.pair(_on(loader.batch(t), device), noise)
-        return pair._replace(target=_stretch(pair.target)) if run.reading.stretch else pair
+        return _pair(loader.batch(t), run, noise, device)
 
     return batch_at
 
 
 def pairs(
-    data: Store, task: Task, device: torch.device, seed: int, most: int | None = None, batch: int = 64
+    data: Store, run: Run, device: torch.device, seed: int, most: int | None = None, batch: int = 64
 ) -> Iterator[Pair]:
     """The split in order, as pairs on the device; what a task draws (holes) is a function of the seed."""
     noise = BatchNoise(stream(seed, "held-out"))
@@ -57,7 +55,7 @@ def pairs(
         if take <= 0:
             return
         seen += take
-        pair = task.pair(_on(raw, device), noise)
+        pair = _pair(raw, run, noise, device)
         yield Pair(None if pair.condition is None else pair.condition[:take], pair.target[:take])
 
 
@@ -81,6 +79,11 @@ def spread_out(held_out: Pair, n: int) -> list[int]:
     by_category = [(c == k).nonzero()[:, 0].tolist() for k in c.unique().tolist()]
     turns = [rows[t] for t in range(max(map(len, by_category))) for rows in by_category if t < len(rows)]
     return turns[:n]
+
+
+def _pair(raw: Raw, run: Run, noise: BatchNoise, device: torch.device) -> Pair:
+    pair = run.task.pair(_on(raw, device), noise)
+    return pair._replace(target=_stretch(pair.target)) if run.reading.stretch else pair
 
 
 def _on(raw: Raw, device: torch.device) -> Raw:

@@ -38,6 +38,7 @@ from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.method import Method
 from redraft.nets.blocks import parameters
+from redraft.nets.style import field_means
 from redraft.recipes import RECIPES, Run, build
 from redraft.recipes.matrix import method_for
 from redraft.tasks import TASKS
@@ -45,7 +46,7 @@ from redraft.training import pick_device
 from redraft.training import train as fit
 from redraft.training.processes import barrier, processes, rank, world
 
-STYLED = 2000  # training pairs that the style is fitted to
+STYLED = 50_000  # training pairs that the style is fitted to
 HELD_OUT = 512  # real pairs whose energies are kept for the score
 
 
@@ -112,7 +113,7 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
         f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
     )
     _fit_style(method, training, run, device)
-    some = gathered(pairs(held_out, run.task, device, run.seed, most=HELD_OUT))
+    some = gathered(pairs(held_out, run, device, run.seed, most=HELD_OUT))
     rows = spread_out(some, min(8, len(some.target)))
     few = Pair(None if some.condition is None else some.condition[rows], some.target[rows])
     with Teller() as tell:
@@ -128,7 +129,7 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
             report=tell,
         )
     if rank() == 0:
-        known = gathered(pairs(training, run.task, device, run.seed, most=20_000))
+        known = gathered(pairs(training, run, device, run.seed, most=20_000))
         energies = torch.cat([method.energy(x.to(device), _to(c, device)).cpu() for c, x in _chunks(some)])
         about = {
             "steps": outcome.steps,
@@ -186,9 +187,10 @@ def _tell_skipped(*stores: Store) -> None:
 def _fit_style(method: CoopNets | CCoopNets, training: Store, run: Run, device: torch.device) -> None:
     """The style is closed form, a function of the training pictures alone; a resumed run finds the same."""
     if isinstance(method, CCoopNets) and method.style is not None:
-        known = gathered(pairs(training, run.task, device, run.seed, most=STYLED))
-        assert known.condition is not None
-        said = method.style.fit(known.target.to(device), known.condition.to(device))
+        every = pairs(training, run, device, run.seed, most=STYLED)
+        thumbnails = gathered(Pair(field_means(c), field_means(x)) for c, x in every if c is not None)
+        assert thumbnails.condition is not None
+        said = method.style.fit(thumbnails.target.to(device), thumbnails.condition.to(device))
         say(f"Conditions explain {max(said, 0):.0%} of the pictures' colour and light; z chooses the rest.")
 
 

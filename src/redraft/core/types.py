@@ -1,7 +1,7 @@
 """The shape legend, and the one record that passes between the rooms.
 
 N  pictures in a batch           x  a picture of the target space, float32 [N, C, H, W] in [-1, 1]
-C  channels of a picture         c  a condition: None, int64 [N] (category), or float32 [N, Cc, H, W] of order 1
+C  channels of a picture         c  a condition: None, int64 [N] (category), or float32 [N, Cc, H, W]
 H, W  height, width (px)         z  latent noise ~ N(0, I), [N, *z_shape]
 K  Langevin steps                E  energy [N], lower = more like the data
 """

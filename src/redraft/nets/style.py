@@ -33,8 +33,8 @@ class Style(nn.Module):
 
     @torch.no_grad()
     def fit(self, x: Tensor, c: Tensor) -> float:
-        """Fit to pairs x [M, C, S, S], c [M, Cc, S, S]; returns the share of the thumbnails' variance that
-        conditions explain, leave-one-out."""
+        """Fit to pairs x [M, C, S, S], c [M, Cc, S, S], or to their ``field_means``; returns the share of the
+        thumbnails' variance that conditions explain, leave-one-out."""
         t, u = thumbnail(x).double(), thumbnail(c).double()
         n = len(t)
         mean, given_mean = t.mean(0), u.mean(0)
@@ -65,6 +65,11 @@ class Style(nn.Module):
         return (thumbnail(x) - expected) @ self.project
 
 
+def field_means(x: Tensor) -> Tensor:
+    """Means of 4 x 4 fields: [N, C, H, W] -> [N, C, 4, 4]; of themselves, themselves."""
+    return F.adaptive_avg_pool2d(x.float(), GRID)
+
+
 def thumbnail(x: Tensor) -> Tensor:
-    """Means of 4 x 4 fields: [N, C, H, W] -> [N, 16 C]."""
-    return F.adaptive_avg_pool2d(x.float(), GRID).flatten(1)
+    """The field means as a vector: [N, C, H, W] -> [N, 16 C]."""
+    return field_means(x).flatten(1)
