@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from redraft.core import images
 from redraft.core.errors import UsageError
 from redraft.core.rng import BatchNoise, stream
 from redraft.data import Raw
@@ -137,3 +140,12 @@ def test_a_category_is_named_in_any_case_and_an_unknown_one_offers_the_nearest()
     assert task.read("CAT", BatchNoise(stream(0))).tolist() == [0]
     with pytest.raises(UsageError, match="did you mean 'dog'"):
         task.read("dgo", BatchNoise(stream(0)))
+
+
+def test_of_a_side_by_side_picture_the_given_half_is_read(tmp_path: Path) -> None:
+    both = torch.full((3, SIZE, 2 * SIZE), 1.0)
+    both[:, :, SIZE:] = -1.0
+    images.write(both, tmp_path / "both.png", {})
+    for half, shade in (("left", 1.0), ("right", -1.0)):
+        task = PictureToPicture(size=SIZE, channels=3, half=half)
+        assert (task.read(str(tmp_path / "both.png"), BatchNoise(stream(0))) == shade).all()

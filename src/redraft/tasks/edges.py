@@ -25,6 +25,7 @@ class EdgesToPhoto:
     size: int
     channels: int
     made: bool = True  # drawings are made from the photos; False: the folder has drawings
+    half: str = ""  # left or right: where side-by-side pictures hold the drawing
 
     @property
     def spec(self) -> Spec:
@@ -38,7 +39,12 @@ class EdgesToPhoto:
 
     @classmethod
     def of(cls, folder: Folder, size: int) -> EdgesToPhoto:
-        return cls(size=size, channels=folder.channels, made=folder.condition_kind == "none")
+        return cls(
+            size=size,
+            channels=folder.channels,
+            made=folder.condition_kind == "none",
+            half=folder.given_half,
+        )
 
     @property
     def paper(self) -> Pixels:
@@ -60,7 +66,7 @@ class EdgesToPhoto:
 
     def read(self, argument: str, rng: Noise) -> Tensor:
         """A drawing: dark lines on light paper."""
-        return spread(self.paper.encode(read_picture(argument, size=self.size)[0]))
+        return spread(self.paper.encode(read_picture(argument, size=self.size, half=self.half)[0]))
 
 
 def spread(drawing: Tensor) -> Tensor:

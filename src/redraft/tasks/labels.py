@@ -20,6 +20,7 @@ class LabelsToPhoto:
     channels: int
     classes: int
     palette: tuple[tuple[int, int, int], ...] = ()  # empty: the maps hold bare indices
+    half: str = ""  # left or right: where side-by-side pictures hold the map
 
     @property
     def spec(self) -> Spec:
@@ -32,7 +33,13 @@ class LabelsToPhoto:
     @classmethod
     def of(cls, folder: Folder, size: int) -> LabelsToPhoto:
         palette = tuple(folder.palette or ())
-        return cls(size=size, channels=folder.channels, classes=folder.classes, palette=palette)
+        return cls(
+            size=size,
+            channels=folder.channels,
+            classes=folder.classes,
+            palette=palette,
+            half=folder.given_half,
+        )
 
     @property
     def labels(self) -> Labels:
@@ -51,6 +58,7 @@ class LabelsToPhoto:
         return self.labels.show(c)
 
     def read(self, argument: str, rng: Noise) -> Tensor:
-        return self.labels.encode(
-            read_label_map(argument, size=2 * self.size, classes=self.classes, palette=self.palette)
+        raw = read_label_map(
+            argument, size=2 * self.size, classes=self.classes, palette=self.palette, half=self.half
         )
+        return self.labels.encode(raw)

@@ -18,6 +18,7 @@ class PictureToPicture:
     size: int
     channels: int
     condition_channels: int = 3
+    half: str = ""  # left or right: where side-by-side pictures hold what is given
 
     @property
     def spec(self) -> Spec:
@@ -31,7 +32,12 @@ class PictureToPicture:
 
     @classmethod
     def of(cls, folder: Folder, size: int) -> PictureToPicture:
-        return cls(size=size, channels=folder.channels, condition_channels=folder.condition_channels)
+        return cls(
+            size=size,
+            channels=folder.channels,
+            condition_channels=folder.condition_channels,
+            half=folder.given_half,
+        )
 
     @property
     def given(self) -> Pixels:
@@ -50,4 +56,4 @@ class PictureToPicture:
         return self.given.show(c)
 
     def read(self, argument: str, rng: Noise) -> Tensor:
-        return self.given.encode(read_picture(argument, size=self.size)[0])
+        return self.given.encode(read_picture(argument, size=self.size, half=self.half)[0])
