@@ -52,8 +52,8 @@ def method(seed: int = 0, pool: int = 0, **settings: object) -> CCoopNets:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         solver, initializer = Solver(), Initializer()
-    # the papers' contrast: under the saturating one so small a net stays bounded even at a rate x 1000
-    given = {"saturate": False, **settings}
+    # the papers' losses: under the saturating ones so small a net stays bounded even at a rate x 1000
+    given = {"saturate": False, "wrong_conditions": 0.0, **settings}
     cfg = CCoopNets.Config(langevin=Langevin(steps=3, delta=1.0), **given)  # type: ignore[arg-type]
     spec = Spec(size=SIZE, channels=1, condition="category", width=CLASSES)
     chains = Pool(spec, pool) if pool else None

@@ -8,6 +8,7 @@ from redraft.methods.coopnets import CoopNets
 from redraft.recipes.run import Networks, Reading, Run
 from redraft.sampling.langevin import Langevin
 from redraft.tasks import Task
+from redraft.tasks.recover import Recover
 from redraft.tasks.upscale import Upscale
 from redraft.training import Train
 
@@ -55,10 +56,10 @@ def _networks(task: Task, pictures: int) -> Networks:
     """Wider for larger pictures and for many of them; depth follows the size in the networks themselves."""
     spec: Spec = task.spec
     more = 1.5 if pictures >= MANY and spec.size >= 64 else 1.0
-    if spec.condition == "picture":  # a small picture leaves no colour and light to choose
+    if spec.condition == "picture":
         width = int(32 * more)
-        return Networks(
-            solver_width=width, initializer_width=width, style=0 if isinstance(task, Upscale) else 8
-        )
+        # a small picture, or one with a hole, leaves no colour and light to choose
+        told = isinstance(task, (Upscale, Recover))
+        return Networks(solver_width=width, initializer_width=width, style=0 if told else 8)
     solver = int(32 * more) if spec.size > 32 else 24
     return Networks(solver_width=solver, initializer_width=int(16 * more), z=64)
