@@ -38,6 +38,8 @@ def main() -> None:
     """Run the command line; errors of users become one sentence, ``--debug`` shows where they arose."""
     debug = "--debug" in sys.argv or bool(os.environ.get("REDRAFT_DEBUG"))
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    # read when torch is loaded: threads that spin while they wait make a shared machine three times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if arguments == ["--version"]:
         from redraft import __version__
 
