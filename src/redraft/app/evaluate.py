@@ -100,7 +100,9 @@ def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[
     )
     test = gathered(pairs(store(folder, "test", run), run, torch.device("cpu"), seed, pictures))
     if len(test.target) < 2:
-        raise DataError(f"{folder.root} has {len(test.target)} held-out picture; measuring takes two or more.")
+        raise DataError(
+            f"{folder.root} has {len(test.target)} held-out picture; measuring takes two or more."
+        )
     return train, test
 
 
