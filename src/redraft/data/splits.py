@@ -17,7 +17,7 @@ MOST_TEST = 1000
 
 
 def make_split(examples: Sequence[Example], key: str, seed: int) -> dict[str, tuple[Example, ...]]:
-    """{"train", "test"}: test gets a tenth, at least 2 (of 6 or more) and at most 1,000, evenly from every category.
+    """{"train", "test"}: test gets a tenth, 2 (of 6 or more) to 1,000, evenly from every category.
 
     A picture's place depends on its name and the seed alone, so adding pictures moves few; what was
     drawn is stored under the folder's ``key`` and holds for as long as the folder is the same.
