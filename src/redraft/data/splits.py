@@ -17,7 +17,7 @@ MOST_TEST = 1000
 
 
 def make_split(examples: Sequence[Example], key: str, seed: int) -> dict[str, tuple[Example, ...]]:
-    """{"train", "test"}: test gets a tenth, 2 (of 6 or more) to 1,000, evenly from every category.
+    """{"train", "test"}: test gets a tenth, 2 (of 12 or more) to 1,000, evenly from every category.
 
     A picture's place depends on its name and the seed alone, so adding pictures moves few; what was
     drawn is stored under the folder's ``key`` and holds for as long as the folder is the same.
@@ -48,7 +48,7 @@ def _draw(examples: Sequence[Example], seed: int) -> set[str]:
     for place, example in enumerate(shuffled):  # the first of each category, then the second, ...
         ranked.append(((met[example.category] + 0.5) / sizes[example.category], place, example.name))
         met[example.category] += 1
-    few = 2 if len(examples) >= 6 else 1  # measures take two pictures
+    few = 2 if len(examples) >= 12 else 1  # measures take two pictures
     count = max(few, min(MOST_TEST, len(examples) // 10))
     return {name for _, _, name in sorted(ranked)[:count]}
 
