@@ -65,6 +65,12 @@ class CCoopNets(nn.Module):
     def networks(self) -> dict[str, nn.Module]:
         return {"solver": self.solver, "initializer": self.initializer}
 
+    stage = ""
+
+    @property
+    def refine_steps(self) -> int:
+        return self.cfg.langevin.steps
+
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         cfg, (c, x) = self.cfg, batch
         z, told = self._latents(x, c, rng)

@@ -51,6 +51,12 @@ class CoopNets(nn.Module):
     def networks(self) -> dict[str, nn.Module]:
         return {"solver": self.solver, "initializer": self.initializer}
 
+    stage = ""
+
+    @property
+    def refine_steps(self) -> int:
+        return self.cfg.langevin.steps
+
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         cfg, x = self.cfg, batch.target
         z = rng.normal(len(x), *self.initializer.z_shape)

@@ -10,8 +10,21 @@ from torch import Tensor, nn
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 
-Update = Callable[[nn.Module, Tensor], None]  # the trainer's verb: descend this loss in this net
 Keep = Callable[[Tensor, Any], Tensor]  # (x, c) -> x with what c fixes put back
+
+
+class Update(Protocol):
+    """What the trainer lends a step."""
+
+    done: float  # the share of the training that lies behind, in [0, 1)
+
+    def __call__(self, net: nn.Module, loss: Tensor) -> None:
+        """Descend this loss in this network, and in no other."""
+        ...
+
+    def restart(self, net: nn.Module) -> None:
+        """Forget what the network's optimizer remembers of earlier gradients."""
+        ...
 
 
 class Sample(NamedTuple):
@@ -38,12 +51,22 @@ class Method(Protocol):
         """The networks that ``step`` updates, by the names that settings use for them."""
         ...
 
+    @property
+    def stage(self) -> str:
+        """What the training is at, where it has stages; else "". A new one is told and drawn."""
+        ...
+
+    @property
+    def refine_steps(self) -> int:
+        """K when ``generate`` is asked for no number of steps."""
+        ...
+
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]: ...
 
     def generate(
         self, c: Any, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
-        """n pictures for the n conditions ``c``; ``refine`` is K (None: as in training, 0: drafts)."""
+        """n pictures for the n conditions ``c``; ``refine`` is K (None: ``refine_steps``, 0: drafts)."""
         ...
 
     def energy(self, x: Tensor, c: Any) -> Tensor:

@@ -83,10 +83,13 @@ class PatchEnergy(Energy):
     def encode(self, c: Tensor) -> Code:
         return (self.stem_c(c), self.mix_c(F.avg_pool2d(c, self.block)))
 
-    def forward(self, x: Tensor, code: Code) -> Tensor:
+    def logits(self, x: Tensor, code: Code) -> Tensor:
         h = F.silu(self.stem(x) + code[0])
         for conv in self.down:
             h = F.silu(conv(h))
         h = h + F.silu(self.mix(h) + code[1])
         with in_float32(h):
-            return -self.out(h.to(self.out.weight.dtype)).mean((1, 2, 3))
+            return self.out(h.to(self.out.weight.dtype)).squeeze(1)
+
+    def forward(self, x: Tensor, code: Code) -> Tensor:
+        return -self.logits(x, code).mean((1, 2))

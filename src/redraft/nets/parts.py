@@ -23,6 +23,14 @@ class Energy(nn.Module):
     def forward(self, x: Tensor, code: Code) -> Tensor:
         """x [N, C, H, W] -> E [N]."""
 
+    def logits(self, x: Tensor, code: Code) -> Tensor:
+        """x [N, C, H, W] -> [N, ...], higher = more like the data: one for the picture, or one a patch.
+
+        Read as a discriminator, an energy is the mean of its logits, negated. (A mean over patches where a
+        product of patches' odds would ask for their sum: the same law at another temperature.)
+        """
+        return -self(x, code)[:, None]
+
     def given(self, c: Any) -> Callable[[Tensor], Tensor]:
         """E(·, c): the condition bound once."""
         return partial(self, code=self.encode(c))

@@ -34,12 +34,15 @@ class Langevin:
     drift_clip: float | None = 0.05  # largest move of a pixel in a step; CoopFlow 0.1, IGEBM 0.1
     clamp: bool = True  # keep x in [-1, 1]; CoopFlow
     smooth: float = 0.75  # share a of blur in the preconditioner (1-a)I + aB; ours, 0 = none
+    relative: float = 0.0  # rms of a picture's first move, which sets its δ for the chain; 0: δ as given
 
     def __post_init__(self) -> None:
         if self.steps < 0:
             raise UsageError(f"langevin.steps counts steps, so it cannot be {self.steps}.")
         if self.delta <= 0 or (self.reference is not None and self.reference <= 0):
             raise UsageError("langevin.delta and langevin.reference must be greater than 0.")
+        if self.relative < 0:
+            raise UsageError(f"langevin.relative is a move in units of x, 0 or more, not {self.relative}.")
         if not 0 <= self.smooth <= 1:
             raise UsageError(f"langevin.smooth is a share between 0 and 1, not {self.smooth}.")
 
@@ -82,7 +85,7 @@ def langevin(
     # oneDNN's convolutions are 1.2 to 1.5 times as fast in channels-last when no weight gradient is
     # taken, and slower when one is: so the chain alone runs in that layout.
     x = start = _channels_last(x.detach())
-    drift = x.new_zeros(())
+    drift, rate = x.new_zeros(()), x.new_tensor(cfg.delta**2 / 2)
     energies, path = [], [x] if trace else []
     for k in range(cfg.steps if steps is None else steps):
         with torch.enable_grad():  # whatever the caller's mode
@@ -90,15 +93,19 @@ def langevin(
             e = energy(here)
             (gradient,) = torch.autograd.grad(e.sum(), here)
         with torch.no_grad():
-            step = -(cfg.delta**2 / 2) * _drift(gradient, x, cfg)
+            step = _drift(gradient, x, cfg)
+            if k == 0 and cfg.relative:
+                rate = _rate(step, cfg.relative)
+            step = -rate * step
             if k == 0:
                 drift = step.square().mean().sqrt()
             if cfg.drift_clip is not None:
                 step = step.clamp_(-cfg.drift_clip, cfg.drift_clip)
             x = x + step
-            sd = cfg.delta if cfg.noise is None else cfg.noise
-            if sd:
-                x = x.add_(rng.normal(*x.shape), alpha=sd)
+            if cfg.noise is None:
+                x = x + (2 * rate).sqrt() * rng.normal(*x.shape)  # sd δ: the law
+            elif cfg.noise:
+                x = x.add_(rng.normal(*x.shape), alpha=cfg.noise)
             if cfg.clamp:
                 x = x.clamp_(-1, 1)
             if keep is not None:
@@ -117,6 +124,16 @@ def _drift(gradient: Tensor, x: Tensor, cfg: Langevin) -> Tensor:
     if cfg.smooth:
         gradient = torch.lerp(gradient, blur(gradient), cfg.smooth)
     return gradient
+
+
+def _rate(gradient: Tensor, relative: float) -> Tensor:
+    """δ²/2 of each picture [N, 1, ...], such that its first move has rms ``relative``.
+
+    For energies whose scale is not known, such as a discriminator's: fixed at the draft, so that a chain
+    still comes to rest where the energy is flat (a move of fixed length at every step could not).
+    """
+    rms = gradient.flatten(1).square().mean(1).sqrt()
+    return (relative / rms.clamp_min(1e-8)).view(-1, *[1] * (gradient.ndim - 1))
 
 
 def _channels_last(x: Tensor) -> Tensor:

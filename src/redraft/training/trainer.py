@@ -113,6 +113,7 @@ class _Run:
         self.keeper = checkpoint.Keeper(out / "checkpoints", self.device, cfg.keep, self._tell)
         self.journal = Journal(out, self.first)
         self.step, self.seconds = 0, 0.0
+        self.stage = ""  # of the method's training, where it has stages
         self.batch: Pair | None = None  # of the last step
         self.waited, self.begun = 0.0, time.perf_counter()
         self.pending: list[tuple[dict[str, Tensor], Row]] = []  # steps that the host has not looked at
@@ -192,7 +193,7 @@ class _Run:
             self._restore(self.keeper.before_fault(-1), back=True)
             return
         self.step += 1
-        self._after()
+        self._after(new_stage=self._next_stage())
 
     def _step(self, t: int) -> None:
         batch = self.batch = self.ahead.get(t)
@@ -204,6 +205,7 @@ class _Run:
             self.batch = None
             return
         share = factor(t, self.length.total, self.cfg.warmup, self.cfg.decay)
+        self.update.done = self.length.done(t, self.seconds)
         self.update.set_rates(share, self.watchdog.scale)
         values = self._learn(batch, t)
         values |= {f"gradient_{n}": norm for n, norm in self.update.norms.items()}
@@ -232,12 +234,21 @@ class _Run:
                 total[key] = total.get(key, 0) + value.detach().float() / parts
         return total
 
-    def _after(self) -> None:
+    def _next_stage(self) -> bool:
+        """Whether the step that is done was the first of a stage: what the watchdog was used to is no more."""
+        before, self.stage = self.stage, getattr(self.method, "stage", "")
+        if before in ("", self.stage):
+            return False
+        self.watchdog.new_stage()
+        self._tell(f"The {before} stage ends at step {self.step - 1}; the {self.stage} stage begins.")
+        return True
+
+    def _after(self, *, new_stage: bool) -> None:
         """What is due when ``self.step`` steps are done: looking, saving, drawing."""
         t = self.step
         total = self.length.total
         saves = t % self.cfg.checkpoint_every == 0 or t == total
-        draws = shows_pictures(t, self.cfg.sample_every) or t == total
+        draws = shows_pictures(t, self.cfg.sample_every) or t == total or new_stage
         checks = shows_pictures(t, 200)
         if not (saves or draws or checks or t % self.look_every == 0):
             return
@@ -327,6 +338,7 @@ class _Run:
             "step": self.step,
             "total": self.length.total,
             "seconds": self.seconds,
+            "stage": self.stage,
             "seed": self.seed,
             "config": json.dumps(self.config),
             "method": sharding.whole(self.method.state_dict()),
@@ -344,7 +356,7 @@ class _Run:
         sharding.fill(mine, state["method"])
         self.update.load(state["update"])
         self.watchdog.load(state["watchdog"], acts=not back)
-        self.step = state["step"]
+        self.step, self.stage = state["step"], state.get("stage", "")
         if not back:
             self.seconds = state["seconds"]
             if self.cfg.steps is None:

@@ -63,6 +63,7 @@ class Update:
         }
         self.counts = dict.fromkeys(networks, 0)
         self.norms: dict[str, Tensor] = {}  # of the last gradients, before clipping
+        self.done = 0.0  # the share of the training that lies behind
         self._part, self._parts = 0, 1
         self._seen: set[str] = set()
 
@@ -92,6 +93,10 @@ class Update:
             scaled.backward(inputs=self.params[name])
         if self._part == self._parts - 1:
             self._move(name, loss.detach())
+
+    def restart(self, net: nn.Module) -> None:
+        """Forget the moments and the count of steps of the network's Adam."""
+        self.optimizers[self.names[id(net)]].state.clear()
 
     @torch.no_grad()
     def _move(self, name: str, loss: Tensor) -> None:

@@ -54,6 +54,10 @@ class Watchdog:
         self.runs: dict[str, int] = {}  # steps in a row in which something looked wrong
         self.told: list[str] = []
 
+    def new_stage(self) -> None:
+        """What was usual in an earlier stage of the training is no measure of the new one."""
+        self.means, self.seen, self.runs = {}, 0, {}
+
     # --- seeing
 
     def read(self, row: Mapping[str, float | None]) -> Fault | None:
