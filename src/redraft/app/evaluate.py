@@ -66,7 +66,7 @@ def evaluate(
         raise unknown("features", features, (*FEATURES, "judge"))
     model = Model.from_pretrained(place, device)
     folder_out = _place(place, out)
-    _refuse_another(folder_out)
+    refuse_another(folder_out)
     with processes(model.device):
         folder = open_folder(data, direction)
         say(f"Reading {data}.")
@@ -75,7 +75,7 @@ def evaluate(
             say("Judging needs a classifier of the training pictures: it is trained once, then kept.")
         asked = questions(model.run, known, features)
         say(f"Making and measuring pictures for {len(held_out.target)} held-out ones.")
-        scores = measure(_drawer(model, refine, seed), known, held_out, asked)
+        scores = measure(drawer(model, refine, seed), known, held_out, asked)
         if rank() == 0:
             made = page(
                 model, folder, known, held_out, scores, refine=refine, seed=seed, run=folder_out.parent
@@ -148,7 +148,7 @@ def _agreements(run: Run, known: Pair, cache: Path) -> tuple[list[Agreement], An
     return [], None, None
 
 
-def _drawer(model: Model, refine: int | None, seed: int) -> Any:
+def drawer(model: Model, refine: int | None, seed: int) -> Any:
     """Pictures for conditions; every row of every variant has noise of its own. Processes share the work."""
     drawn: Counter[int] = Counter()
     steps = refine
@@ -172,7 +172,7 @@ def _place(place: str, out: str | None) -> Path:
     return (run.parent if (run / "config.json").exists() else run) / "report"
 
 
-def _refuse_another(out: Path) -> None:
+def refuse_another(out: Path) -> None:
     """A report goes into a new or empty folder, or over an earlier report."""
     refuse_file(out, "a report")
     ours = (out / "scores.json").exists() and (out / "index.html").exists()

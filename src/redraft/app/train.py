@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,6 +35,7 @@ from redraft.core.types import Pair
 from redraft.data import Folder, Report, Store, embedded_names
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
+from redraft.evaluation.cost import peak, reset_peak
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.method import Method
@@ -73,18 +75,28 @@ def train(
     refuse_length(steps, minutes)
     where = pick_device(device)
     with processes(where):
-        folder = open_folder(data, direction)
-        report = check(folder)
-        _refuse(report)
-        for finding in report.findings:
-            if finding.severity == "warning":
-                say(f"warning: {finding.sentence}")
-        run = fitting_batch(plan(report, task, method, recipe, size, seed), world())
-        run = run.override([*_length(steps, minutes), *assignments])
-        refuse_run(run, world())
+        report = checked(data, direction)
+        run = plan(report, task, method, recipe, size, seed)
+        run = settle(run, [*length(steps, minutes), *assignments])
         place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.method_name}")
         refuse_file(place, "a run")
-        return fit_run(folder, run, place, where, resume=resume)
+        fit_run(report.folder, run, place, where, resume=resume)
+        for line in _next(report.folder, run, place):
+            say(line)
+        barrier()
+        return place
+
+
+def checked(data: str, direction: str | None) -> Report:
+    """The folder, looked through; what would make training go wrong is refused, other faults are told."""
+    report = check(open_folder(data, direction))
+    if report.fatal:
+        worst = next(f.sentence for f in report.findings if f.severity == "error")
+        raise DataError(f"{worst} (See: redraft data check)")
+    for finding in report.findings:
+        if finding.severity == "warning":
+            say(f"warning: {finding.sentence}")
+    return report
 
 
 def plan(
@@ -100,9 +112,17 @@ def plan(
     return RECIPES[recipe](made, method, len(folder.examples["train"]), seed)
 
 
+def settle(run: Run, assignments: Iterable[str]) -> Run:
+    """The run with the user's settings, refused where it cannot be trained by these processes."""
+    run = fitting_batch(run, world()).override(assignments)
+    refuse_run(run, world())
+    return run
+
+
 def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume: bool = False) -> Path:
     """Train a run on a folder, then write the model with its calibration into ``out``/model."""
     say(folder.understood)
+    before = reset_peak(device)
     training = store(folder, "train", run, margin=True)
     held_out = store(folder, "test", run)
     _tell_skipped(training, held_out)
@@ -124,7 +144,7 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
             out,
             seed=run.seed,
             resume=resume,
-            config={**run.to_dict(), "data": _key(training)},
+            config={**run.to_dict(), "data": pictures_key(training)},
             draw=_drawer(run, few, device),
             report=tell,
         )
@@ -135,6 +155,7 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
             "steps": outcome.steps,
             "seconds": round(outcome.seconds, 1),
             "waiting": round(outcome.waiting, 4),
+            "megabytes": None if math.isnan(before) else round(peak(device)),
             "pictures": len(training),
             "data": folder.understood,
         }
@@ -143,13 +164,11 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
         )
         model.save_pretrained(out / "model", card(run, about), replace=True)
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
-        for line in _next(folder, run, out):
-            say(line)
     barrier()
     return out
 
 
-def _key(data: Store) -> str:
+def pictures_key(data: Store) -> str:
     """Tells whether a run goes on with the pictures that it began with: their names and a few of them."""
     digest = hashlib.blake2b(repr((data.names, data.target.shape)).encode("utf-8", "surrogateescape"))
     for arrays in (data.target, data.condition):
@@ -233,18 +252,13 @@ def _size(report: Report, task: str, wanted: int | None) -> int:
     return wanted
 
 
-def _length(steps: int | None, minutes: float | None) -> list[str]:
+def length(steps: int | None, minutes: float | None) -> list[str]:
+    """The setting for how long to train; 10 minutes where nothing is wished."""
     if steps is not None:
         return [f"train.steps={steps}"]
     if minutes is not None:
         return [f"train.minutes={minutes}"]
     return ["train.minutes=10"]
-
-
-def _refuse(report: Report) -> None:
-    if report.fatal:
-        worst = next(f.sentence for f in report.findings if f.severity == "error")
-        raise DataError(f"{worst} (See: redraft data check)")
 
 
 def _chunks(real: Pair, n: int = 64) -> Iterable[Pair]:

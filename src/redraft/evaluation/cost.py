@@ -20,29 +20,33 @@ class Cost(NamedTuple):
 def cost(call: Callable[[], Any], device: torch.device | str = "cpu") -> Cost:
     """Run ``call`` once to warm up and once measured."""
     call()
-    cuda = torch.device(device).type == "cuda"
-    if cuda:
-        torch.cuda.synchronize(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device) / 1e6
-    else:
-        before = _start()
+    before = reset_peak(device)
     start = time.perf_counter()
     call()
-    if cuda:
+    if torch.device(device).type == "cuda":
         torch.cuda.synchronize(device)
     seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated(device) / 1e6 if cuda else _status("VmHWM")
-    return Cost(seconds, max(0.0, peak - before))
+    return Cost(seconds, max(0.0, peak(device) - before))
 
 
-def _start() -> float:
-    """Set the process's peak back to what it holds now (Linux), and say how much that is."""
+def reset_peak(device: torch.device | str) -> float:
+    """Set the peak back to what is held now, the GPU's memory or the process's (Linux); that, in MB."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        return torch.cuda.memory_allocated(device) / 1e6
     try:
         RESET.write_text("5")
     except OSError:
         return float("nan")
     return _status("VmRSS")
+
+
+def peak(device: torch.device | str) -> float:
+    """MB held at the most since ``reset_peak``; NaN where the system cannot tell."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return _status("VmHWM")
 
 
 def _status(key: str) -> float:
