@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from redraft import losses
-from redraft.augment import diff_augment, draw
+from redraft.augment import draw
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Sample, Update, keep_nothing
-from redraft.methods.thinking import draft_and_refine, think
+from redraft.methods.thinking import draft_and_refine, go_on, learn, think
 from redraft.nets.parts import Energy, Initializer
 from redraft.sampling.langevin import Langevin
 from redraft.sampling.latent import Latent, infer_latent
@@ -65,45 +65,20 @@ class CoopNets(nn.Module):
         chain = think(self.solver, x_hat, None, cfg.langevin, rng, keep=keep_nothing, u=u)
         x_tilde = chain.x  # D1: revise the draft by K Langevin steps
 
-        e_data, e_model = self._energies(x, self._persist(x_tilde, rng, u), rng, u)
-        contrast = losses.saturating if cfg.saturate else losses.likelihood
-        loss_solver = contrast(e_data, e_model)  # D2: shift the density to the data
-        loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model)
+        made = Pair(None, x_tilde)
+        if self.pool is not None:
+            lot = (self.pool, cfg.persistent, cfg.restart)
+            made = go_on(self.solver, made, *lot, cfg.langevin, rng, keep=keep_nothing, u=u)
+        learned = learn(self.solver, Pair(None, x), made, cfg, rng, u=u)  # D2: shift the density to the data
 
         if cfg.latent.steps:  # G1: infer the z of the revised picture
             z = infer_latent(lambda z: self.initializer(z, None), z, x_tilde, cfg.latent, cfg.sigma, rng)
             x_hat = self.initializer(z, None)
         loss_initializer = losses.teaching(x_tilde, x_hat, cfg.sigma)  # G2: learn from the revision
 
-        update(self.solver, loss_solver)
+        update(self.solver, learned.loss)
         update(self.initializer, loss_initializer)
-        return {
-            "loss_solver": loss_solver,
-            "loss_initializer": loss_initializer,
-            "energy_data": e_data.mean(),
-            "energy_draft": chain.energies[:1].mean(),
-            "energy_refined": e_model.mean(),
-            "move": chain.move,
-            "drift": chain.drift,
-        }
-
-    def _persist(self, x: Tensor, rng: Noise, u: Tensor | None) -> Tensor:
-        """The model's samples: x̃, a share of them replaced by chains that go on from earlier steps."""
-        if self.pool is None:
-            return x
-        start, _, goes_on = self.pool.swap_in(x, None, self.cfg.persistent, self.cfg.restart, rng)
-        chain = think(self.solver, start, None, self.cfg.langevin, rng, keep=keep_nothing, u=u)
-        x = torch.where(goes_on[:, None, None, None], chain.x, x)
-        self.pool.put(x, None)
-        return x
-
-    def _energies(self, x: Tensor, x_model: Tensor, rng: Noise, u: Tensor | None) -> tuple[Tensor, Tensor]:
-        """E(x) and E(x̃), scored in one pass."""
-        x = x + self.cfg.data_noise * rng.normal(*x.shape)
-        if u is not None:  # the real pictures have draws of their own
-            x, x_model = diff_augment(x, draw(len(x), rng)), diff_augment(x_model, u)
-        e_data, e_model = self.solver(torch.cat([x, x_model]), ()).chunk(2)
-        return e_data, e_model
+        return learned.values(chain) | {"loss_initializer": loss_initializer}
 
     def generate(
         self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
