@@ -4,22 +4,53 @@ Zhao, Liu, Lin, Zhu, Han. "Differentiable Augmentation for Data-Efficient GAN Tr
 2020, arXiv:2006.10738. Policy as published: colour (brightness ±0.5, saturation 0-2, contrast
 0.5-1.5), translation (±1/8 of the side, zeros outside), cutout (a square of half the side).
 As there, both players see augmented pictures alone: the solver's chain follows E(T(x)).
+
+With a ``Chance`` the share of pictures that are augmented follows how surely the discriminator tells real
+pictures: ADA (Karras et al., "Training Generative Adversarial Networks with Limited Data", NeurIPS 2020,
+arXiv:2006.06676), there with other transformations and a chance for each of them.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.rng import Noise
 
 DRAWS = 7  # uniform numbers that decide one picture's augmentation
+NONE = (0.5, 0.5, 0.5, 0.5, 0.5, -9.0, -9.0)  # draws that leave a picture as it is
 
 
-def draw(n: int, rng: Noise) -> Tensor:
-    """What decides T for n pictures: uniform on (0, 1), [n, 7]."""
-    return torch.special.ndtr(rng.normal(n, DRAWS))
+def draw(n: int, rng: Noise, chance: Tensor | None = None) -> Tensor:
+    """What decides T for n pictures: uniform on (0, 1), [n, 7]; each is left alone with 1 − ``chance``."""
+    u = torch.special.ndtr(rng.normal(n, DRAWS))
+    if chance is None:
+        return u
+    augmented = torch.special.ndtr(rng.normal(n, 1)) < chance
+    return torch.where(augmented, u, u.new_tensor(NONE))
+
+
+class Chance(nn.Module):
+    """ADA's p in [0, 1], which one training step moves by the learning rate: up while D overfits, else down.
+
+    Its loss has the gradient target − r, with r = mean sign D(real): under Adam without momentum each
+    step is about as long as the rate, as ADA's fixed steps are, and processes agree on it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.zeros(()))
+
+    def forward(self) -> Tensor:
+        return self.p.detach().clamp(0, 1)
+
+    def loss(self, real: Tensor, target: float) -> Tensor:
+        """``real``: logits of the real pictures [N, ...]; ``target``: the wanted r (ADA 0.6)."""
+        r = real.detach().flatten(1).mean(1).sign().mean()
+        inside = (self.p.detach() > 0) | (r > target)  # at an end there is no further
+        inside = inside & ((self.p.detach() < 1) | (r < target))
+        return self.p * (target - r) * inside
 
 
 def diff_augment(x: Tensor, u: Tensor) -> Tensor:

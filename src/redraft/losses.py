@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import cross_entropy, relu, softplus
 
 
 def likelihood(e_data: Tensor, e_refined: Tensor) -> Tensor:
@@ -64,3 +68,58 @@ def truth_l1(x: Tensor, x_fast: Tensor) -> Tensor:
     Here both are averaged, so its weight means what it says.
     """
     return (x - x_fast).abs().flatten(1).sum(1).mean()
+
+
+class Adversarial(NamedTuple):
+    """What both players descend; logits of any shape, higher = taken for real."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]  # (logits of real, of made) -> loss
+    generator: Callable[[Tensor], Tensor]  # logits of made -> loss
+
+
+NONSATURATING = Adversarial(  # Goodfellow et al. 2014, arXiv:1406.2661, section 3
+    lambda real, made: softplus(-real).mean() + softplus(made).mean(), lambda made: softplus(-made).mean()
+)
+HINGE = Adversarial(  # Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957
+    lambda real, made: relu(1 - real).mean() + relu(1 + made).mean(), lambda made: -made.mean()
+)
+WASSERSTEIN = Adversarial(  # Arjovsky et al. 2017, arXiv:1701.07875; to be used with ``gradient_penalty``
+    lambda real, made: made.mean() - real.mean(), lambda made: -made.mean()
+)
+LEAST_SQUARES = Adversarial(  # Mao et al. 2017, arXiv:1611.04076, with 1 for real and 0 for made
+    lambda real, made: (real - 1).square().mean() + made.square().mean(),
+    lambda made: (made - 1).square().mean(),
+)
+
+
+def r1(logit: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """½ mean ‖∇ logit(x)‖² over real pictures x [N, ...] (R1: Mescheder et al. 2018, arXiv:1801.04406).
+
+    ``logit``: x -> one number a picture, [N]. Differentiable in the discriminator's weights.
+    """
+    return 0.5 * _slope(logit, x).square().sum(1).mean()
+
+
+def gradient_penalty(logit: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """mean (‖∇ logit(x)‖ − 1)² on pictures between real and made (WGAN-GP: Gulrajani et al. 2017,
+    arXiv:1704.00028). ``logit`` as in ``r1``."""
+    return (_slope(logit, x).norm(dim=1) - 1).square().mean()
+
+
+def _slope(logit: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(logit(x).sum(), x, create_graph=True)
+    return slope.flatten(1)
+
+
+def patch_nce(query: Tensor, key: Tensor, temperature: float = 0.07) -> Tensor:
+    """PatchNCE: each query's own patch among all patches of its picture (CUT: Park et al. 2020,
+    arXiv:2007.15651).
+
+    ``query``, ``key`` [N, P, D], unit vectors; row p of both belongs to one place. The key takes no
+    gradient, as in the authors' code. 0 when every patch is told from the others, log P by chance.
+    """
+    scores = query @ key.detach().transpose(1, 2) / temperature
+    own = torch.arange(scores.shape[1], device=scores.device).expand(len(scores), -1)
+    return cross_entropy(scores.flatten(0, 1), own.flatten())

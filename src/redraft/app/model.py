@@ -18,10 +18,8 @@ from redraft.core.errors import BundleError, UsageError
 from redraft.core.rng import PictureNoise
 from redraft.evaluation.calibration import Calibration
 from redraft.hub import bundle
-from redraft.methods.ccoopnets import CCoopNets
-from redraft.methods.coopnets import CoopNets
 from redraft.methods.method import Sample
-from redraft.recipes.run import Run, build
+from redraft.recipes.run import Built, Run, build
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -85,7 +83,7 @@ class Model:
     def __init__(
         self,
         run: Run,
-        method: CoopNets | CCoopNets,
+        method: Built,
         calibration: Calibration,
         *,
         hash: str = "",
@@ -151,8 +149,8 @@ class Model:
         """Pictures for one or several conditions, ``variants`` of each, in that order.
 
         ``condition``: words, picture files, Pillow pictures or arrays [H, W(, C)] of uint8 or uint16 (as
-        the task reads them), or an encoded tensor [N, ...]. ``refine``: Langevin steps K; None as in
-        training, 0 the drafts. ``best_of``: make so many of each and return the ``variants`` with the
+        the task reads them), or an encoded tensor [N, ...]. ``refine``: Langevin steps K; None the
+        method's own (cooperative: as in training; adversarial: 0), 0 the drafts. ``best_of``: make so many of each and return the ``variants`` with the
         lowest energies. Each condition's pictures are made apart, whatever else was asked for.
         """
         tried = variants if best_of is None else best_of
@@ -204,7 +202,7 @@ class Model:
     def _stories(
         self, made: Made, seed: int, refine: int | None, about: dict[str, str]
     ) -> list[dict[str, str]]:
-        steps = self.run.method.langevin.steps if refine is None else refine
+        steps = self.method.refine_steps if refine is None else refine
         general = about_versions() | {
             "model": plain(self.place),
             "model_hash": self.hash,

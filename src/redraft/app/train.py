@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,9 @@ from redraft.data import Folder, Report, Store, embedded_names
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.evaluation.cost import peak, reset_peak
-from redraft.methods.ccoopnets import CCoopNets
-from redraft.methods.coopnets import CoopNets
 from redraft.methods.method import Method
 from redraft.nets.blocks import parameters
-from redraft.nets.style import field_means
+from redraft.nets.style import Style, field_means
 from redraft.recipes import RECIPES, Run, build
 from redraft.recipes.matrix import method_for
 from redraft.tasks import TASKS
@@ -78,7 +76,7 @@ def train(
         report = checked(data, direction)
         run = plan(report, task, method, recipe, size, seed)
         run = settle(run, [*length(steps, minutes), *assignments])
-        place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.method_name}")
+        place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.label}")
         refuse_file(place, "a run")
         fit_run(report.folder, run, place, where, resume=resume)
         for line in _next(report.folder, run, place):
@@ -129,10 +127,10 @@ def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume
     method = build(run).to(device)
     counts = ", ".join(f"{name} {parameters(net):,}" for name, net in method.networks.items())
     say(
-        f"Task {run.task_name}, method {run.method_name} ({run.recipe}), {run.task.spec.size} px, "
+        f"Task {run.task_name}, method {run.label} ({run.recipe}), {run.task.spec.size} px, "
         f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
     )
-    _fit_style(method, training, run, device)
+    _fit_style(getattr(method, "style", None), training, run, device)
     some = gathered(pairs(held_out, run, device, run.seed, most=HELD_OUT))
     rows = spread_out(some, min(8, len(some.target)))
     few = Pair(None if some.condition is None else some.condition[rows], some.target[rows])
@@ -203,22 +201,22 @@ def _tell_skipped(*stores: Store) -> None:
         say(f"... and {len(skipped) - 5} more; see: redraft data check")
 
 
-def _fit_style(method: CoopNets | CCoopNets, training: Store, run: Run, device: torch.device) -> None:
+def _fit_style(style: Style | None, training: Store, run: Run, device: torch.device) -> None:
     """The style is closed form, a function of the training pictures alone; a resumed run finds the same."""
-    if isinstance(method, CCoopNets) and method.style is not None:
+    if style is not None:
         every = pairs(training, run, device, run.seed, most=STYLED)
         thumbnails = gathered(Pair(field_means(c), field_means(x)) for c, x in every if c is not None)
         assert thumbnails.condition is not None
-        said = method.style.fit(thumbnails.target.to(device), thumbnails.condition.to(device))
+        said = style.fit(thumbnails.target.to(device), thumbnails.condition.to(device))
         say(f"Conditions explain {max(said, 0):.0%} of the pictures' colour and light; z chooses the rest.")
 
 
-def card(run: Run, about: dict[str, object]) -> str:
+def card(run: Run, about: Mapping[str, object]) -> str:
     """The model's README: what it is, how it was made, how to use it."""
     steps = run.method.langevin.steps
     return (
         f"# Redraft model: {run.task_name}\n\n"
-        f"Method {run.method_name}, recipe {run.recipe}, {run.task.spec.size} px, trained "
+        f"Method {run.label}, recipe {run.recipe}, {run.task.spec.size} px, trained "
         f"{about['steps']} steps ({about['seconds']} s) on {about['pictures']} pictures. {about['data']}\n\n"
         "```\nredraft generate THIS_FOLDER [CONDITION ...] --out NEW_FOLDER\n```\n"
         "```python\nimport redraft\nmodel = redraft.Model.from_pretrained('THIS_FOLDER')\n"
@@ -234,7 +232,8 @@ def _drawer(run: Run, few: Pair, device: torch.device) -> Callable[[Any], Tensor
     def draw(method: Method) -> Tensor:
         n = len(few.target) if few.condition is not None else 8
         made = method.generate(_to(few.condition, device), n, PictureNoise(run.seed, range(n), device))
-        rows = [made.drafts.cpu().clamp(-1, 1), made.images.cpu().clamp(-1, 1), few.target]
+        drafts, refined = made.drafts.cpu().clamp(-1, 1), made.images.cpu().clamp(-1, 1)
+        rows = [drafts, refined, few.target] if method.refine_steps else [drafts, few.target]
         shown = run.task.show(few.condition, n)
         return images.grid(rows if shown is None else [shown, *rows], scale=2)
 

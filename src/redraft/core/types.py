@@ -32,3 +32,4 @@ class Spec:
     channels: int  # C of the target
     condition: Literal["none", "category", "picture"]
     width: int = 0
+    paired: bool = True  # whether a target is the truth of its condition

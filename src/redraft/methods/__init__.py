@@ -1,6 +1,19 @@
 """One file a paper. ``METHODS`` is the whole list, by the names that users type."""
 
-from redraft.methods.ccoopnets import CCoopNets
-from redraft.methods.coopnets import CoopNets
+from typing import Any
 
-METHODS: dict[str, type[CoopNets] | type[CCoopNets]] = {"coopnets": CoopNets, "ccoopnets": CCoopNets}
+from redraft.methods.ccoopnets import CCoopNets
+from redraft.methods.coopinit import CoopInit
+from redraft.methods.coopnets import CoopNets
+from redraft.methods.cut import Cut
+from redraft.methods.gan import Gan
+from redraft.methods.pix2pix import Pix2Pix
+
+METHODS: dict[str, Any] = {
+    "coopnets": CoopNets,
+    "ccoopnets": CCoopNets,
+    "gan": Gan,
+    "pix2pix": Pix2Pix,
+    "cut": Cut,
+    "coopinit": CoopInit,
+}

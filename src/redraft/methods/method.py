@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
+from redraft.nets.parts import Energy, Initializer
 
 Keep = Callable[[Tensor, Any], Tensor]  # (x, c) -> x with what c fixes put back
 
@@ -71,6 +72,23 @@ class Method(Protocol):
 
     def energy(self, x: Tensor, c: Any) -> Tensor:
         """E(x, c) [N], lower = more like the data; what the score is made of."""
+        ...
+
+
+class Adversarial(Method, Protocol):
+    """A method with a discriminator, as CoopInit initialises it."""
+
+    cfg: Any  # contest.Contest
+    discriminator: Energy
+    generator: Initializer
+    keep: Keep
+
+    def propose(self, batch: Pair, rng: Noise) -> tuple[Tensor, Tensor]:
+        """What the generator makes of the batch, and its own loss beside the contest."""
+        ...
+
+    def draws(self, n: int, rng: Noise) -> tuple[Tensor, Tensor] | None:
+        """What augments n real and n made pictures; None: nothing does."""
         ...
 
 

@@ -64,6 +64,18 @@ class Style(nn.Module):
         expected = self.mean + (thumbnail(c) - self.given_mean) @ self.ridge
         return (thumbnail(x) - expected) @ self.project
 
+    def tell(self, z: Tensor, x: Tensor, c: Tensor) -> tuple[Tensor, slice]:
+        """z [N, D] whose first rows begin with the style of their true picture x; and which rows these are.
+
+        L1 to the truth under a z that has nothing to do with it teaches an initializer to ignore z; so L1
+        is asked only of the rows that were told it, the first half (cVAE-GAN's part of BicycleGAN, with a
+        fixed linear encoder).
+        """
+        told = slice((len(x) + 1) // 2)
+        code = self(x[told], c[told])
+        first = torch.cat([code, z[told, code.shape[1] :]], 1)
+        return torch.cat([first, z[told.stop :]]), told
+
 
 def field_means(x: Tensor) -> Tensor:
     """Means of 4 x 4 fields: [N, C, H, W] -> [N, C, 4, 4]; of themselves, themselves."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from redraft.core.errors import UsageError, unknown
 from redraft.methods import METHODS
-from redraft.tasks import TASKS
+from redraft.tasks import TASKS, Task
+
+NO_PICTURE = ("none", "category")  # tasks that do not start from a picture
 
 
 def why_not(method: str, task: str) -> str | None:
@@ -13,6 +15,16 @@ def why_not(method: str, task: str) -> str | None:
         return "CoopNets has no condition; ccoopnets is the same algorithm with one"
     if method == "ccoopnets" and task == "none":
         return "CCoopNets needs a condition; coopnets is the same algorithm without one"
+    if method == "gan" and task not in NO_PICTURE:
+        return "gan here starts from noise and a category; pix2pix is the GAN that starts from a picture"
+    if method == "pix2pix" and task in NO_PICTURE:
+        return "pix2pix starts from a picture; gan is the same contest without one"
+    if method == "cut" and task in NO_PICTURE:
+        return "CUT translates pictures; gan makes them from nothing or a category"
+    if method == "cut" and task != "unpaired":
+        return "CUT learns from two sides without pairs (task unpaired); where there are pairs, pix2pix uses them"
+    if method in ("ccoopnets", "pix2pix") and task == "unpaired":
+        return f"{method} learns from pairs, which two unrelated sides are not; cut needs none"
     return None
 
 
@@ -26,6 +38,12 @@ def method_for(task: str, wanted: str | None) -> str:
     if reason:
         raise UsageError(f"Method {wanted} cannot do task {task}: {reason}.")
     return wanted
+
+
+def adversarial_for(task: Task) -> str:
+    """The adversarial method that ``coopinit`` initialises for a task."""
+    name = next(name for name, cls in TASKS.items() if cls is type(task))
+    return next(m for m in ("gan", "pix2pix", "cut") if why_not(m, name) is None)
 
 
 def matrix() -> dict[str, dict[str, str | None]]:

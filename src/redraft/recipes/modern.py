@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from redraft.core.types import Spec
 from redraft.methods.ccoopnets import CCoopNets
+from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
-from redraft.recipes.run import Networks, Reading, Run
+from redraft.methods.cut import Cut
+from redraft.methods.gan import Gan
+from redraft.methods.pix2pix import Pix2Pix
+from redraft.recipes.matrix import adversarial_for
+from redraft.recipes.networks import Networks
+from redraft.recipes.run import Reading, Run, Settings
 from redraft.sampling.langevin import Langevin
 from redraft.tasks import Task
 from redraft.tasks.recover import Recover
@@ -13,32 +21,58 @@ from redraft.tasks.upscale import Upscale
 from redraft.training import Train
 
 MANY = 20_000  # training pictures from which networks are wider
+FEW = 1_000  # below which a GAN's discriminator sees augmented pictures alone
+INITIAL = 0.02  # share of the training that coopinit's cooperative stage takes
 
 
 def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     """The run for ``pictures`` training pictures."""
+    if method == "coopinit":
+        run = modern(task, adversarial_for(task), pictures, seed)
+        return replace(run, coopinit=CoopInit.Config(share=INITIAL))
     spec = task.spec
     from_picture = spec.condition == "picture"
-    settings: CoopNets.Config | CCoopNets.Config
-    if method == "coopnets":
-        settings = CoopNets.Config(langevin=_chain(spec.size))
-    elif not from_picture:
-        settings = CCoopNets.Config(langevin=_chain(spec.size))
-    else:
-        settings = CCoopNets.Config(langevin=_patch_chain(spec.size), truth_l1=10.0)
     return Run(
         recipe="modern",
         task=task,
-        method=settings,
-        networks=_networks(task, pictures),
+        method=_settings(method, spec, pictures),
+        networks=_networks(task, method, pictures),
         reading=Reading(margin=spec.size // 8 if spec.size >= 64 else 0, flip=from_picture),
-        train=Train(
-            batch=min(8 if from_picture or spec.size > 32 else 32, pictures),
-            lr={"solver": 1e-3 if from_picture else 3e-3, "initializer": 2e-3},
-            betas={"solver": (0.0, 0.99), "initializer": (0.5, 0.99)},
-            ema={"solver": 0.99, "initializer": 0.99},
-        ),
+        train=_train(method, spec, pictures),
         seed=seed,
+    )
+
+
+def _settings(method: str, spec: Spec, pictures: int) -> Settings:
+    if method == "coopnets":
+        return CoopNets.Config(langevin=_chain(spec.size))
+    if method == "gan":
+        wrong = 0.5 if spec.condition == "category" else 0.0
+        return Gan.Config(wrong_conditions=wrong, diff_augment=pictures < FEW)
+    if method == "pix2pix":
+        return Pix2Pix.Config()
+    if method == "cut":
+        return Cut.Config()
+    if spec.condition != "picture":
+        return CCoopNets.Config(langevin=_chain(spec.size))
+    return CCoopNets.Config(langevin=_patch_chain(spec.size), truth_l1=10.0)
+
+
+def _train(method: str, spec: Spec, pictures: int) -> Train:
+    from_picture = spec.condition == "picture"
+    batch, solver, initializer = 8 if from_picture or spec.size > 32 else 32, 3e-3, 2e-3
+    if from_picture:
+        solver = 1e-3
+    if method == "gan":
+        solver = initializer = 1e-3
+    if method == "cut":
+        batch, solver, initializer = 4, 2e-4, 4e-4
+    beta = 0.5 if method in ("pix2pix", "cut") else 0.0
+    return Train(
+        batch=min(batch, pictures),
+        lr={"solver": solver, "initializer": initializer},
+        betas={"solver": (beta, 0.99), "initializer": (0.0 if method == "gan" else 0.5, 0.99)},
+        ema={"solver": 0.99, "initializer": 0.99},
     )
 
 
@@ -52,12 +86,18 @@ def _patch_chain(size: int) -> Langevin:
     return Langevin(steps=5, delta=7.75 * size / 64, drift_clip=0.1)
 
 
-def _networks(task: Task, pictures: int) -> Networks:
+def _networks(task: Task, method: str, pictures: int) -> Networks:
     """Wider for larger pictures and for many of them; depth follows the size in the networks themselves."""
     spec: Spec = task.spec
     more = 1.5 if pictures >= MANY and spec.size >= 64 else 1.0
+    if method == "cut":
+        return Networks(
+            solver="patchgan", initializer="cut", solver_width=32, initializer_width=int(24 * more)
+        )
     if spec.condition == "picture":
         width = int(32 * more)
+        if method == "pix2pix":  # the cooperative pair's networks, deterministic as published
+            return Networks(solver_width=width, initializer_width=width, noise=False)
         # a small picture, or one with a hole, leaves no colour and light to choose
         told = isinstance(task, (Upscale, Recover))
         return Networks(solver_width=width, initializer_width=width, style=0 if told else 8)

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 
 from redraft.core import config
 from redraft.core.errors import UsageError, unknown
-from redraft.core.types import Spec
 from redraft.methods import METHODS
 from redraft.methods.ccoopnets import CCoopNets
+from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
-from redraft.nets.parts import Energy, Initializer
+from redraft.methods.cut import Cut
+from redraft.methods.gan import Gan
+from redraft.methods.pix2pix import Pix2Pix
 from redraft.nets.style import Style
+from redraft.recipes.networks import Networks, make_initializer, make_solver
 from redraft.sampling.pool import Pool
 from redraft.tasks import TASKS, Task
 from redraft.training import Train
 
-Kind = Literal["modern", "classic"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Networks:
-    """Which networks, and how wide; depth follows the picture's size."""
-
-    solver: Kind = "modern"
-    initializer: Literal["modern", "resnet", "classic"] = "modern"  # resnet: from pictures alone
-    solver_width: int = 24
-    initializer_width: int = 16
-    z: int = 64  # numbers of noise, where the initializer starts from nothing or a category
-    style: int = 0  # numbers of noise that set colour and light, where it starts from a picture
+Built: TypeAlias = CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit
+Settings: TypeAlias = CoopNets.Config | CCoopNets.Config | Gan.Config | Pix2Pix.Config | Cut.Config
+ADVERSARIAL = (Gan.Config, Pix2Pix.Config, Cut.Config)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +43,28 @@ class Run:
 
     recipe: str
     task: Task
-    method: CoopNets.Config | CCoopNets.Config
+    method: Settings
     networks: Networks
     reading: Reading
     train: Train
+    coopinit: CoopInit.Config = CoopInit.Config()  # for the adversarial methods
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.coopinit.share and not isinstance(self.method, ADVERSARIAL):
+            raise UsageError(
+                f"coopinit.share is for the adversarial methods gan, pix2pix and cut; {self.method_name} is "
+                "cooperative from first to last."
+            )
 
     @property
     def method_name(self) -> str:
         return next(name for name, cls in METHODS.items() if cls.Config is type(self.method))
+
+    @property
+    def label(self) -> str:
+        """The method's name, and whether it is initialised cooperatively."""
+        return f"coopinit-{self.method_name}" if self.coopinit.share else self.method_name
 
     @property
     def task_name(self) -> str:
@@ -89,6 +95,7 @@ class Run:
             networks=config.from_dict(Networks, sections["networks"], "networks."),
             reading=config.from_dict(Reading, sections["reading"], "reading."),
             train=config.from_dict(Train, sections["train"], "train."),
+            coopinit=config.from_dict(CoopInit.Config, sections.get("coopinit", {}), "coopinit."),
             recipe=sections["recipe"],
             seed=sections["seed"],
         )
@@ -105,54 +112,38 @@ class Run:
         return run
 
 
-def build(run: Run) -> CoopNets | CCoopNets:
+def build(run: Run) -> Built:
     """The method with fresh networks, on the CPU; a pure function of the run."""
     spec = run.task.spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        solver, initializer = _solver(run.networks, spec), _initializer(run.networks, spec)
-    pool = Pool(spec, 10 * run.train.batch) if run.method.persistent else None
-    style = Style(spec.channels, spec.width, run.networks.style) if _has_style(run) else None
-    if isinstance(run.method, CoopNets.Config):
-        return CoopNets(run.method, solver=solver, initializer=initializer, pool=pool)
-    return CCoopNets(
-        run.method, solver=solver, initializer=initializer, keep=run.task.keep, style=style, pool=pool
-    )
+        solver, initializer = make_solver(run.networks, spec), make_initializer(run.networks, spec)
+    nets: dict[str, Any] = {"solver": solver, "initializer": initializer}
+    cfg, keep = run.method, run.task.keep
+    if isinstance(cfg, CoopNets.Config):
+        return CoopNets(cfg, **nets, pool=_pool(run, cfg))
+    if isinstance(cfg, CCoopNets.Config):
+        return CCoopNets(cfg, **nets, keep=keep, style=_style(run), pool=_pool(run, cfg))
+    adversarial: Any
+    if isinstance(cfg, Gan.Config):
+        adversarial = Gan(cfg, **nets)
+    elif isinstance(cfg, Pix2Pix.Config):
+        adversarial = Pix2Pix(cfg, **nets, keep=keep, style=_style(run))
+    else:
+        adversarial = Cut(cfg, **nets)
+    return CoopInit(run.coopinit, adversarial) if run.coopinit.share else adversarial
 
 
-def _has_style(run: Run) -> bool:
-    modern = run.networks.initializer != "classic"
-    return modern and run.task.spec.condition == "picture" and run.networks.style > 0
+def _pool(run: Run, cfg: CoopNets.Config | CCoopNets.Config) -> Pool | None:
+    return Pool(run.task.spec, 10 * run.train.batch) if cfg.persistent else None
 
 
-def _solver(cfg: Networks, spec: Spec) -> Energy:
-    if cfg.solver_width < 4 or cfg.initializer_width < 4 or cfg.z < 1:
-        raise UsageError("Networks need widths of at least 4 and a z of at least 1.")
-    if cfg.solver == "classic":
-        from redraft.nets.classic import classic_solver
-
-        return classic_solver(spec)
-    from redraft.nets.energy import GlobalEnergy, PatchEnergy
-
-    kind = PatchEnergy if spec.condition == "picture" else GlobalEnergy
-    return kind(spec, cfg.solver_width)
-
-
-def _initializer(cfg: Networks, spec: Spec) -> Initializer:
-    if cfg.initializer == "classic":
-        from redraft.nets.classic import classic_initializer
-
-        return classic_initializer(spec)
-    if cfg.initializer == "resnet":
-        if spec.condition != "picture":
-            raise UsageError("networks.initializer=resnet starts from a picture; leave it at modern here.")
-        from redraft.nets.resnet import ResNet
-
-        return ResNet(spec, cfg.initializer_width, cfg.style)
-    if spec.condition == "picture":
-        from redraft.nets.unet import UNet
-
-        return UNet(spec, cfg.initializer_width, cfg.style)
-    from redraft.nets.decoder import Decoder
-
-    return Decoder(spec, cfg.initializer_width, cfg.z)
+def _style(run: Run) -> Style | None:
+    spec, cfg = run.task.spec, run.networks
+    if spec.condition != "picture" or not cfg.style or cfg.initializer == "classic":
+        return None
+    if cfg.initializer not in ("modern", "resnet"):
+        raise UsageError(
+            f"networks.style needs networks.initializer=modern or resnet, not {cfg.initializer}."
+        )
+    return Style(spec.channels, spec.width, cfg.style)

@@ -48,13 +48,23 @@ class Journal:
             return
         text = io.StringIO()
         if not self.columns:
-            self.columns = list(rows[0])
+            self.columns = list(dict.fromkeys(k for row in rows for k in row))
             csv.writer(text, lineterminator="\n").writerow(self.columns)
+        else:
+            self._widen(list(dict.fromkeys(k for row in rows for k in row if k not in self.columns)))
         for row in rows:
             csv.writer(text, lineterminator="\n").writerow([_cell(row.get(c)) for c in self.columns])
             self._remember(row)
         with disk_full(self.out), self.path.open("a", encoding="utf-8") as file:
             file.write(text.getvalue())
+
+    def _widen(self, more: list[str]) -> None:
+        """Columns that come with a new stage of the training: empty in the lines so far."""
+        if more:
+            head, *rows = self.path.read_text(encoding="utf-8").splitlines()
+            self.columns += more
+            lines = [",".join(self.columns), *(row + "," * len(more) for row in rows)]
+            write_text(self.path, "\n".join(lines) + "\n")
 
     def event(self, step: int, sentence: str) -> None:
         """A line in events.log, which is never cut: it tells all that happened, also what was undone."""

@@ -235,7 +235,7 @@ class _Run:
         return total
 
     def _next_stage(self) -> bool:
-        """Whether the step that is done was the first of a stage: what the watchdog was used to is no more."""
+        """Whether the step that is done was the first of a new stage, where other values are usual."""
         before, self.stage = self.stage, getattr(self.method, "stage", "")
         if before in ("", self.stage):
             return False

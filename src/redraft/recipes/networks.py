@@ -1,0 +1,109 @@
+"""Which networks, how wide: settings -> modules with fresh weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from redraft.core.errors import UsageError
+from redraft.core.types import Spec
+from redraft.nets.parts import Energy, Initializer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Networks:
+    """Which networks, and how wide; depth follows the picture's size."""
+
+    solver: Literal["modern", "residual", "style", "patchgan", "classic"] = "modern"
+    initializer: Literal["modern", "residual", "style", "resnet", "pix2pix", "cut", "classic", "foreign"] = (
+        "modern"
+    )
+    solver_width: int = 24
+    initializer_width: int = 16
+    z: int = 64  # numbers of noise, where the initializer starts from nothing or a category
+    style: int = 0  # numbers of noise that set colour and light, where it starts from a picture
+    noise: bool = True  # initializer modern: white noise in each layer, where it starts from a picture
+    dropout: bool = False  # initializer pix2pix: the published noise, three layers of dropout, drawn from z
+
+
+GIVEN = {  # what a network starts from
+    "residual": "nothing or a category",
+    "style": "nothing or a category",
+    "patchgan": "a picture",
+    "resnet": "a picture",
+    "pix2pix": "a picture",
+    "cut": "a picture",
+}
+
+
+def make_solver(cfg: Networks, spec: Spec) -> Energy:
+    """E(x, c) for the spaces of ``spec``; UsageError where network and condition do not go together."""
+    if cfg.solver_width < 4 or cfg.initializer_width < 4 or cfg.z < 1:
+        raise UsageError("Networks need widths of at least 4 and a z of at least 1.")
+    _fit("solver", cfg.solver, spec)
+    if not spec.paired:  # the given picture is not the truth's: nothing to see beside it
+        spec = replace(spec, condition="none", width=0)
+    if cfg.solver == "classic":
+        from redraft.nets.classic import classic_solver
+
+        return classic_solver(spec)
+    if cfg.solver == "residual":
+        from redraft.nets.residual import ResidualEnergy
+
+        return ResidualEnergy(spec, cfg.solver_width)
+    if cfg.solver == "style":
+        from redraft.nets.stylegan import StyleEnergy
+
+        return StyleEnergy(spec, cfg.solver_width)
+    if cfg.solver == "patchgan":
+        from redraft.nets.pix2pix import PatchGAN
+
+        return PatchGAN(spec, cfg.solver_width)
+    from redraft.nets.energy import GlobalEnergy, PatchEnergy
+
+    kind = PatchEnergy if spec.condition == "picture" else GlobalEnergy
+    return kind(spec, cfg.solver_width)
+
+
+def make_initializer(cfg: Networks, spec: Spec) -> Initializer:
+    """g(z, c) for the spaces of ``spec``; UsageError where network and condition do not go together."""
+    _fit("initializer", cfg.initializer, spec)
+    kind, width = cfg.initializer, cfg.initializer_width
+    if kind == "classic":
+        from redraft.nets.classic import classic_initializer
+
+        return classic_initializer(spec)
+    if kind == "residual":
+        from redraft.nets.residual import ResidualDecoder
+
+        return ResidualDecoder(spec, width, cfg.z)
+    if kind == "style":
+        from redraft.nets.stylegan import StyleDecoder
+
+        return StyleDecoder(spec, width, cfg.z)
+    if kind == "resnet":
+        from redraft.nets.resnet import ResNet
+
+        return ResNet(spec, width, cfg.style)
+    if kind == "pix2pix":
+        from redraft.nets.pix2pix import PublishedUNet
+
+        return PublishedUNet(spec, width, dropout=cfg.dropout)
+    if kind == "cut":
+        from redraft.nets.cut import Translator
+
+        return Translator(spec, width)
+    if spec.condition == "picture":
+        from redraft.nets.unet import UNet
+
+        return UNet(spec, width, cfg.style, cfg.noise)
+    from redraft.nets.decoder import Decoder
+
+    return Decoder(spec, width, cfg.z)
+
+
+def _fit(part: str, kind: str, spec: Spec) -> None:
+    """Refuse a network that starts from something else than the task gives."""
+    wanted = GIVEN.get(kind)
+    if wanted and (wanted == "a picture") != (spec.condition == "picture"):
+        raise UsageError(f"networks.{part}={kind} is for tasks that start from {wanted}; leave it at modern.")
