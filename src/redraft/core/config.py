@@ -57,12 +57,12 @@ def override(config: T, assignments: Iterable[str], where: str = "") -> T:
 
 def _put(values: dict[str, Any], key: str, value: Any, config: Any, where: str) -> None:
     *path, last = key.split(".")
-    here = values
+    here, of = values, config
     for part in path:
         if not isinstance(here.get(part), dict):
             raise unknown("setting", where + key, _near(where + key, _keys(config, where)))
-        here = here[part]
-    if last not in here:
+        here, of = here[part], of[part] if isinstance(of, dict) else getattr(of, part)
+    if last not in here and not isinstance(of, dict):  # named values may be given new names
         raise unknown("setting", where + key, _near(where + key, _keys(config, where)))
     here[last] = value
 

@@ -6,15 +6,26 @@ as many chains as pictures in a batch (CoopNets: 144 for 100); no decay of the l
 x 0.96 per 100 epochs); noise in the chain throughout (categories: the first 100 epochs, none at test); K at
 test as in training (CoopNets: 10 for 15); every picture stretched (MNIST as released: 2x - 1); z of
 standard deviation 1 in training as at test (pictures: 0.003 in training).
+
+gan: DCGAN's settings (Radford et al. 2016, arXiv:1511.06434) on the same networks. pix2pix and cut: the
+authors' code, but for instance in place of batch normalisation, which is the same at their batch of one.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
+from redraft.core.errors import UsageError
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
-from redraft.recipes.run import Networks, Reading, Run
+from redraft.methods.cut import Cut
+from redraft.methods.gan import Gan
+from redraft.methods.pix2pix import Pix2Pix
+from redraft.recipes.matrix import adversarial_for
+from redraft.recipes.modern import initialised, modern
+from redraft.recipes.networks import Networks
+from redraft.recipes.run import Reading, Run
 from redraft.sampling.langevin import Langevin
 from redraft.tasks import Task
 from redraft.training import Train
@@ -22,6 +33,10 @@ from redraft.training import Train
 
 def classic(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     """The run as released; ``pictures`` bounds the batch."""
+    if method == "coopinit":
+        return initialised(classic(task, adversarial_for(task), pictures, seed))
+    if method in ("gan", "pix2pix", "cut"):
+        return _adversarial(task, method, pictures, seed)
     kind = "alone" if method == "coopnets" else task.spec.condition
     batch, solver, initializer = {
         "alone": (100, 7e-3, 1e-4),
@@ -46,6 +61,47 @@ def classic(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
             warmup=0,
             decay=1.0,
             energy_limit=None,  # energies of 1e7 are this recipe's normal state
+        ),
+        seed=seed,
+    )
+
+
+def fast(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
+    """FastCUT: cut with its lighter loss and mirrored inputs, else as ``modern``."""
+    if method == "coopinit" and adversarial_for(task) == "cut":
+        return initialised(fast(task, "cut", pictures, seed))
+    if method != "cut":
+        raise UsageError(f"--recipe fast is FastCUT's, for method cut; {method} has modern and classic.")
+    return replace(modern(task, "cut", pictures, seed), recipe="fast", method=Cut.Config.fast())
+
+
+def _adversarial(task: Task, method: str, pictures: int, seed: int) -> Run:
+    settings: Gan.Config | Pix2Pix.Config | Cut.Config
+    if method == "gan":
+        settings, batch = Gan.Config(r1=0.0), min(128, pictures)
+        networks = Networks(solver="classic", initializer="classic")
+    else:
+        settings, batch = Pix2Pix.Config() if method == "pix2pix" else Cut.Config(), 1
+        generator: Literal["pix2pix", "cut"] = "pix2pix" if method == "pix2pix" else "cut"
+        networks = Networks(
+            solver="patchgan", initializer=generator, solver_width=64, initializer_width=64, dropout=True
+        )
+    picture = method != "gan"
+    return Run(
+        recipe="classic",
+        task=task,
+        method=settings,
+        networks=networks,
+        reading=Reading(
+            margin=round(task.spec.size * 30 / 256) if picture else 0, flip=picture
+        ),  # 286 to 256
+        train=Train(
+            batch=batch,
+            lr={"solver": 2e-4, "initializer": 2e-4},
+            betas={"solver": (0.5, 0.999), "initializer": (0.5, 0.999)},
+            ema={"solver": 0.0, "initializer": 0.0},
+            warmup=0,
+            decay=1.0 if method == "gan" else 0.0,  # the second half falls to 0
         ),
         seed=seed,
     )

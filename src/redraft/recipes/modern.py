@@ -28,8 +28,7 @@ INITIAL = 0.02  # share of the training that coopinit's cooperative stage takes
 def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     """The run for ``pictures`` training pictures."""
     if method == "coopinit":
-        run = modern(task, adversarial_for(task), pictures, seed)
-        return replace(run, coopinit=CoopInit.Config(share=INITIAL))
+        return initialised(modern(task, adversarial_for(task), pictures, seed))
     spec = task.spec
     from_picture = spec.condition == "picture"
     return Run(
@@ -41,6 +40,11 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
         train=_train(method, spec, pictures),
         seed=seed,
     )
+
+
+def initialised(run: Run) -> Run:
+    """An adversarial run that begins with coopinit's cooperative stage."""
+    return replace(run, coopinit=CoopInit.Config(share=INITIAL))
 
 
 def _settings(method: str, spec: Spec, pictures: int) -> Settings:
