@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from redraft import losses
-from redraft.augment import diff_augment, draw, follow
+from redraft.augment import draw
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Keep, Sample, Update, keep_nothing
-from redraft.methods.thinking import draft_and_refine, think
+from redraft.methods.thinking import draft_and_refine, go_on, learn, think
 from redraft.nets.parts import Energy, Initializer
 from redraft.nets.style import Style
 from redraft.sampling.langevin import Langevin
@@ -79,13 +79,11 @@ class CCoopNets(nn.Module):
         chain = think(self.solver, x_fast, c, cfg.langevin, rng, keep=self.keep, u=u)  # slow thinking
         x_slow = chain.x
 
-        x_model, c_model = self._persist(x_slow, c, rng, u)
-        e_data, e_model, *e_wrong = self._energies(x, c, x_model, c_model, rng, u)
-        contrast = losses.saturating if cfg.saturate else losses.likelihood
-        loss_solver = contrast(e_data, e_model)  # learn from the data
-        loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model, *e_wrong)
-        for e in e_wrong:
-            loss_solver = loss_solver + cfg.wrong_conditions * losses.mismatch(e_data, e, _wrong(c))
+        made = Pair(c, chain.x)
+        if self.pool is not None:
+            lot = (self.pool, cfg.persistent, cfg.restart)
+            made = go_on(self.solver, made, *lot, cfg.langevin, rng, keep=self.keep, u=u)
+        learned = learn(self.solver, batch, made, cfg, rng, u=u, wrong_conditions=cfg.wrong_conditions)
 
         if cfg.latent.steps:  # let z explain what the solver did
             z = infer_latent(lambda z: self.draft(z, c), z, x_slow, cfg.latent, cfg.sigma, rng)
@@ -98,73 +96,18 @@ class CCoopNets(nn.Module):
             asked = z[:, : code.shape[1]]
             loss_initializer = loss_initializer + cfg.read_back * losses.read_back(code, asked, pixels)
 
-        update(self.solver, loss_solver)
+        update(self.solver, learned.loss)  # learn from the data
         update(self.initializer, loss_initializer)
-        values = {
-            "loss_solver": loss_solver,
-            "loss_initializer": loss_initializer,
-            "energy_data": e_data.mean(),
-            "energy_draft": chain.energies[:1].mean(),
-            "energy_refined": e_model.mean(),
-            "move": chain.move,
-            "drift": chain.drift,
-        }
-        return values | ({"energy_wrong": e_wrong[0].mean()} if e_wrong else {})
+        return learned.values(chain) | {"loss_initializer": loss_initializer}
 
     def draft(self, z: Tensor, c: Condition) -> Tensor:
         """g(z, c) with what c fixes put back, [N, C, H, W]."""
         return self.keep(self.initializer(z, c), c)
 
     def _latents(self, x: Tensor, c: Condition, rng: Noise) -> tuple[Tensor, slice]:
-        """z ~ N(0, I), and the rows whose z begins with the style of their true picture: the first half.
-
-        L1 to the truth under a z that has nothing to do with it teaches the initializer to ignore z;
-        so where there is a style, L1 is asked only of the rows that were told it (cVAE-GAN's part of
-        BicycleGAN, with a fixed linear encoder).
-        """
+        """z ~ N(0, I), and the rows that L1 is asked of: with a style, those that were told it."""
         z = rng.normal(len(x), *self.initializer.z_shape)
-        if self.style is None:
-            return z, slice(None)
-        told = slice((len(x) + 1) // 2)
-        code = self.style(x[told], c[told])  # type: ignore[index]
-        first = torch.cat([code, z[told, code.shape[1] :]], 1)
-        return torch.cat([first, z[told.stop :]]), told
-
-    def _persist(self, x: Tensor, c: Condition, rng: Noise, u: Tensor | None) -> tuple[Tensor, Condition]:
-        """The model's samples: x̃, a share of them replaced by chains that go on from earlier steps."""
-        if self.pool is None:
-            return x, c
-        start, c, goes_on = self.pool.swap_in(x, c, self.cfg.persistent, self.cfg.restart, rng)
-        chain = think(self.solver, start, c, self.cfg.langevin, rng, keep=self.keep, u=u)
-        x = torch.where(goes_on[:, None, None, None], chain.x, x)
-        self.pool.put(x, c)
-        return x, c
-
-    def _energies(
-        self,
-        x: Tensor,
-        c: Condition,
-        x_model: Tensor,
-        c_model: Condition,
-        rng: Noise,
-        u: Tensor | None,
-    ) -> tuple[Tensor, ...]:
-        """E(x, c), E(x̃, c̃) and, if asked for, E(x, wrong c), scored in one pass.
-
-        The wrong conditions are the batch's own, rolled by one: see ``_wrong``.
-        """
-        x = x + self.cfg.data_noise * rng.normal(*x.shape)
-        if u is not None:
-            v = draw(len(x), rng)  # the real pictures have draws of their own
-            x, c = diff_augment(x, v), follow(c, v)
-            x_model, c_model = diff_augment(x_model, u), follow(c_model, u)
-        right = self.solver.encode(c)
-        pictures, codes = [x, x_model], [right, self.solver.encode(c_model)]
-        if self.cfg.wrong_conditions:
-            pictures.append(x)
-            codes.append(tuple(k.roll(1, 0) for k in right))
-        code = tuple(torch.cat(k) for k in zip(*codes, strict=True))
-        return self.solver(torch.cat(pictures), code).chunk(len(pictures))
+        return (z, slice(None)) if self.style is None or c is None else self.style.tell(z, x, c)
 
     def generate(
         self, c: Condition, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
@@ -177,9 +120,3 @@ class CCoopNets(nn.Module):
     @torch.no_grad()
     def energy(self, x: Tensor, c: Condition) -> Tensor:
         return self.solver.given(c)(x)
-
-
-def _wrong(c: Condition) -> Tensor:
-    """1 [N] where the batch's condition rolled by one is another one; two neighbours may share a category."""
-    assert c is not None
-    return (c != c.roll(1, 0)).flatten(1).any(1).float() if c.ndim > 1 else (c != c.roll(1, 0)).float()

@@ -28,8 +28,9 @@ class Translator(Initializer):
     7 x 7, two layers down, ``blocks`` residual blocks at S/4, two layers up, 7 x 7, tanh. With ``antialias``
     (CUT) sides are halved and doubled by binomial filters, without it (CycleGAN) by strided and transposed
     convolutions. ``heads`` is the width of the heads, 0 for none: they take what the translator makes of a
-    picture of either side, so both sides then need the same channels. ``bias``, ``norm`` and ``dropout`` (at
-    rest, but it is a layer with a number) are for weights of others.
+    picture of either side, so both sides then need the same channels. The rest is for weights of others:
+    ``antialias_up`` where the way up differs from the way down, ``bias``, ``norm``, and ``dropout``, which
+    is at rest here but was a layer with a number.
     """
 
     z_shape = (0,)
@@ -41,6 +42,7 @@ class Translator(Initializer):
         blocks: int = 9,
         *,
         antialias: bool = True,
+        antialias_up: bool | None = None,
         heads: int = 256,
         norm: Norm = nn.InstanceNorm2d,
         bias: bool = True,
@@ -52,15 +54,15 @@ class Translator(Initializer):
                 "CUT looks at a picture and at its translation with one network, so both need the same "
                 f"number of channels, not {spec.width} and {spec.channels}."
             )
-        w, top = width, 4 * width
+        w, top, smooth_up = width, 4 * width, antialias if antialias_up is None else antialias_up
         stem = [nn.ReflectionPad2d(3), nn.Conv2d(spec.width, w, 7, bias=bias), norm(w), nn.ReLU()]
         self.model = nn.Sequential(
             *stem,
             *_down(w, antialias, norm, bias),
             *_down(2 * w, antialias, norm, bias),
             *(Block(top, norm, bias, dropout) for _ in range(blocks)),
-            *_up(top, antialias, norm, bias),
-            *_up(2 * w, antialias, norm, bias),
+            *_up(top, smooth_up, norm, bias),
+            *_up(2 * w, smooth_up, norm, bias),
             nn.ReflectionPad2d(3),
             nn.Conv2d(w, spec.channels, 7),
             nn.Tanh(),
