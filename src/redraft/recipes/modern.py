@@ -68,7 +68,7 @@ def _train(method: str, spec: Spec, pictures: int) -> Train:
     if from_picture:
         solver = 1e-3
     if method == "gan":
-        solver = initializer = 1e-3
+        solver = 1e-3
     if method == "cut":
         batch, solver, initializer = 4, 2e-4, 4e-4
     beta = 0.5 if method in ("pix2pix", "cut") else 0.0
