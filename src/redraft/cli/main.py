@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from redraft.cli import data, demo, evaluate, explain, generate, methods, train
+from redraft.cli import compare, data, demo, evaluate, explain, generate, methods, train
 from redraft.core.errors import RedraftError
 
 MEMORY = (
@@ -30,6 +30,7 @@ app.add_typer(data.app, name="data")
 app.command("train")(train.train)
 app.command("generate")(generate.generate)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
 app.command("methods")(methods.methods)
 

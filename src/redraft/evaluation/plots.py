@@ -1,10 +1,11 @@
-"""Two small plots as SVG text: no script, no font to load; colours that hold on light and dark paper."""
+"""Small plots as SVG text: no script, no font to load; colours that hold on light and dark paper."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 Points = Sequence[tuple[float, float]]
 
@@ -30,6 +31,50 @@ def line_plot(series: Mapping[str, Points], *, x: str, y: str) -> str:
             f' stroke-linejoin="round"><title>{escape(name)}</title></polyline>{dot} fill="{colour}"/>'
         )
     return _svg(frame, body + (_legend(clean) if len(clean) > 1 else []), x, y)
+
+
+class Mark(NamedTuple):
+    """A point of a curve: where, from where to where its value may lie, and what is written beside it."""
+
+    x: float
+    y: float
+    low: float
+    high: float
+    text: str = ""
+
+
+def curve_plot(series: Mapping[str, Sequence[Mark]], controls: Mapping[str, float], *, x: str, y: str) -> str:
+    """Curves of marks over a logarithmic x (all greater than 0), dashed lines for what costs nothing."""
+    clean = {name: [m for m in marks if _sound(m)] for name, marks in series.items()}
+    clean = {name: marks for name, marks in clean.items() if marks}
+    still = {name: value for name, value in controls.items() if math.isfinite(value)}
+    every = [m for marks in clean.values() for m in marks]
+    ends = [(m.x, end) for m in every for end in (m.y, m.low, m.high)]
+    frame = _LogFrame([*ends, *((m.x, value) for m in every[:1] for value in still.values())])
+    body = []
+    for name, value in still.items():
+        at = frame.y(value)
+        body.append(
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{at:.1f}" y2="{at:.1f}" stroke="{INK}"'
+            f' stroke-dasharray="4 4"/>' + _text(WIDTH - RIGHT, at - 5, name, "end")
+        )
+    for colour, (_, marks) in zip(_colours(), clean.items(), strict=False):
+        path = " ".join(f"{frame.x(m.x):.1f},{frame.y(m.y):.1f}" for m in marks)
+        body.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.6"/>')
+        body += [_mark(frame, m, colour) for m in marks]
+    return _svg(frame, body + _legend(clean), x, y)
+
+
+def _sound(mark: Mark) -> bool:
+    return mark.x > 0 and all(map(math.isfinite, mark[:4]))
+
+
+def _mark(frame: _Frame, m: Mark, colour: str) -> str:
+    a, b = frame.x(m.x), frame.y(m.y)
+    bar = f'<line x1="{a:.1f}" x2="{a:.1f}" y1="{frame.y(m.low):.1f}" y2="{frame.y(m.high):.1f}"'
+    dot = f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3.2" fill="{colour}"/>'
+    text = _text(a + 6, b - 6, m.text, "start", colour) if m.text else ""
+    return f'{bar} stroke="{colour}" stroke-opacity=".35" stroke-width="3"/>{dot}{text}'
 
 
 def scatter_plot(points: Points, *, x: str, y: str) -> str:
@@ -61,6 +106,22 @@ class _Frame:
     def y(self, value: float) -> float:
         share = (value - self.ys[0]) / (self.ys[-1] - self.ys[0])
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+
+class _LogFrame(_Frame):
+    """The same with a logarithmic x: marked at 1, 2 and 5 times powers of ten."""
+
+    def __init__(self, points: Points) -> None:
+        super().__init__(points)
+        xs = [p[0] for p in points] or [1.0, 10.0]
+        low, high = min(xs) / 1.15, max(xs) * 1.3
+        powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+        self.xs = [m * 10.0**e for e in powers for m in (1, 2, 5)]
+        self.left, self.right = low, high
+
+    def x(self, value: float) -> float:
+        share = math.log(value / self.left) / math.log(self.right / self.left)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
 
 
 def ticks(values: Sequence[float], about: int = 5) -> list[float]:
@@ -96,7 +157,7 @@ def _svg(frame: _Frame, body: list[str], x: str, y: str) -> str:
     )
 
 
-def _legend(series: Mapping[str, Points]) -> list[str]:
+def _legend(series: Mapping[str, object]) -> list[str]:
     made, at = [], float(WIDTH - RIGHT)
     for colour, name in reversed(list(zip(_colours(), series, strict=False))):
         made.append(_text(at, TOP - 18, name, "end", colour))

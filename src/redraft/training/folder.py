@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -79,18 +79,27 @@ def resumable(out: Path) -> bool:
 
 def refuse_other_settings(saved: dict[str, Any], config: dict[str, Any], out: Path) -> None:
     """A resumed run must be the run that was begun; names the first setting that is not."""
-    before, now = _flat(saved), _flat(json.loads(json.dumps(config)))
-    if "data" in before and before["data"] != now.get("data"):
+    if "data" in saved and saved["data"] != config.get("data"):
         raise CheckpointError(
             f"The pictures have changed since the run in {out} began: give the ones that it was begun with, "
             "or start a new run in another folder."
         )
-    for key in sorted((before.keys() | now.keys()) - {"data"}):
-        if key not in FREE and before.get(key) != now.get(key):
-            raise CheckpointError(
-                f"The run in {out} was begun with {key} = {before.get(key)!r}, not {now.get(key)!r}: "
-                "set it back, or start a new run in another folder."
-            )
+    if change := difference(saved, config, FREE):
+        raise CheckpointError(
+            f"The run in {out} was begun with {change[0]} = {change[1]!r}, not {change[2]!r}: "
+            "set it back, or start a new run in another folder."
+        )
+
+
+def difference(
+    saved: dict[str, Any], config: dict[str, Any], free: Iterable[str] = ()
+) -> tuple[str, Any, Any] | None:
+    """The first setting in which two runs differ, but for their pictures and what is ``free``: key, values."""
+    before, now = _flat(saved), _flat(json.loads(json.dumps(config)))
+    for key in sorted((before.keys() | now.keys()) - {"data", *free}):
+        if before.get(key) != now.get(key):
+            return key, before.get(key), now.get(key)
+    return None
 
 
 def _flat(config: Any, where: str = "") -> dict[str, Any]:

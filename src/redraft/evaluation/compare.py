@@ -1,0 +1,289 @@
+"""Several methods by one protocol: values over seeds, and a recommendation in words with its reasons.
+
+Pure functions of numbers. A method is judged by the pictures that it makes by default, its drafts or its
+refined ones. Two intervals are looked at, over the pictures of a run and over the seeds, and the wider of
+both decides: where those of two methods overlap there is no clear difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from redraft.evaluation.table import Interval, Measure, short, show
+from redraft.evaluation.words import Finding
+
+LEAST = 1e-4  # a difference that is smaller is rounding
+LEAST_DIVERSITY = 0.1  # a spread has no interval of its own in a single run
+FEW_SEEDS = 3
+
+
+class Over(NamedTuple):
+    """A measure of one method: its mean over seeds, each seed's value, the mean interval over pictures."""
+
+    value: float
+    seeds: tuple[float, ...]
+    pictures: Interval
+
+    @staticmethod
+    def of(cells: Sequence[Interval]) -> Over:
+        """From the interval of each seed's run; NaN where a run has no number."""
+        n = len(cells)
+        value, low, high = (sum(c[i] for c in cells) / n for i in range(3))
+        return Over(value, tuple(c.value for c in cells), Interval(value, low, high))
+
+    @property
+    def interval(self) -> Interval:
+        """The wider of both: over pictures, and from the lowest to the highest seed."""
+        low, high = min(self.pictures.low, *self.seeds), max(self.pictures.high, *self.seeds)
+        return Interval(self.value, low, high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A method with the numbers of the pictures that it makes by default."""
+
+    name: str
+    cells: Mapping[str, Over]  # by the measure's name
+    seeds: int  # that were trained and measured
+    failed: int = 0  # seeds that were not
+    row: str = "refined"  # which of its pictures these are, "draft" or "refined"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What to take, in a sentence, and why."""
+
+    kind: str  # "clear", "no clear difference", "trade-off", "none"
+    chosen: tuple[str, ...]  # the names between which it leaves the choice
+    says: str
+    reasons: tuple[Finding, ...]
+
+
+def recommend(
+    contenders: Sequence[Contender],
+    controls: Mapping[str, Mapping[str, Interval]],
+    measures: Sequence[Measure],
+    pictures: int,
+) -> Advice:
+    """What to take, by KID, agreement, LPIPS and diversity, among methods that beat every control.
+
+    ``controls`` are rows by name, of which "mean picture..." and "nearest training..." count: a method that
+    is not clearly better than each of them in something is never recommended. ``pictures``: held-out ones.
+    """
+    relied = _relied(measures)
+    able = [c for c in contenders if c.seeds]
+    fails = [_failed(c) for c in contenders if c.failed]
+    if not able:
+        return Advice(kind="none", chosen=(), says="No method came to an end: see why below.", reasons=())
+    trials = {c.name: [_trial(c, name, row, relied) for name, row in _counting(controls)] for c in able}
+    fit = [c for c in able if all(t.passed for t in trials[c.name])]
+    told = [t.told for c in able for t in trials[c.name]]
+    general = [_reliance(relied), _seeds(able, pictures), *fails]
+    if not fit:
+        says = "No method can be recommended: none is clearly better than what costs nothing to make."
+        return Advice(kind="none", chosen=(), says=says, reasons=tuple([*told, *general]))
+    out = [c for c in able if c not in fit]
+    kind, best, says = _choose(fit, relied)
+    if out:
+        says += f" Not {_and([c.name for c in out])}: not clearly better than a control."
+    reasons = [*_differences(able, relied), *told, *_cost(able), *general]
+    return Advice(kind=kind, chosen=tuple(c.name for c in best), says=says, reasons=tuple(reasons))
+
+
+def clearly(a: Interval | None, b: Interval | None, m: Measure) -> int:
+    """1 where a is clearly better than b, -1 where worse, 0 where intervals overlap or a number lacks."""
+    if a is None or b is None or math.isnan(a.value) or math.isnan(b.value):
+        return 0
+    a, b = _upwards(a, m), _upwards(b, m)
+    least = LEAST_DIVERSITY if m.name.startswith("diversity") else LEAST
+    if a.low > b.high and a.value - b.value > least:
+        return 1
+    return -1 if b.low > a.high and b.value - a.value > least else 0
+
+
+def _upwards(x: Interval, m: Measure) -> Interval:
+    """The interval on a scale on which more is better."""
+    if m.better == "lower":
+        return Interval(-x.value, -x.high, -x.low)
+    if m.better == "one":
+        ends = (abs(1 - x.low), abs(1 - x.high))
+        near = 0.0 if x.low <= 1 <= x.high else min(ends)
+        return Interval(-abs(1 - x.value), -max(ends), -near)
+    return x
+
+
+def _relied(measures: Sequence[Measure]) -> list[Measure]:
+    """KID, agreement, LPIPS where there is truth, diversity; not what a mean picture does well in."""
+    quality = [m for m in measures if m.agreement or m.name.split(" (")[0] in ("KID", "LPIPS")]
+    return [*quality, *(m for m in measures if m.name == "diversity")]
+
+
+# --- controls
+
+
+class _Trial(NamedTuple):
+    passed: bool
+    told: Finding
+
+
+def _counting(
+    controls: Mapping[str, Mapping[str, Interval]],
+) -> list[tuple[str, Mapping[str, Interval]]]:
+    return [(name, row) for name, row in controls.items() if name.startswith(("mean picture", "nearest"))]
+
+
+def _trial(c: Contender, control: str, row: Mapping[str, Interval], relied: Sequence[Measure]) -> _Trial:
+    """A method beside a control. A training picture is a real one: its KID says nothing against a method."""
+    counted = [m for m in relied if m.name in row and not m.name.startswith("diversity")]
+    if control.startswith("nearest"):
+        counted = [m for m in counted if not m.name.startswith("KID")]
+    signs = {m.name: clearly(_interval(c, m), row[m.name], m) for m in counted}
+    behind = "; ".join(
+        f"{m.name}: {c.name} {show(_interval(c, m))}, {control} {show(row[m.name])}" for m in counted
+    )
+    wins = [name for name, sign in signs.items() if sign > 0]
+    losses = [name for name, sign in signs.items() if sign < 0]
+    who, what = _made_by(c), f"the {control}"
+    if not counted:
+        return _Trial(True, Finding(f"No measure sets {who} beside {what}.", ""))
+    if wins:
+        but = f", but worse in {_and(losses)}" if losses else ""
+        return _Trial(True, Finding(f"{who} is clearly better than {what} in {_and(wins)}{but}.", behind))
+    if losses:
+        return _Trial(False, Finding(f"{who} loses to {what} in {_and(losses)}.", behind))
+    return _Trial(False, Finding(f"{who} is not clearly better than {what} in anything.", behind))
+
+
+# --- methods among themselves
+
+
+def _choose(fit: Sequence[Contender], relied: Sequence[Measure]) -> tuple[str, list[Contender], str]:
+    """The kind of advice, whom it leaves, and the sentence."""
+    best = [a for a in fit if not any(_dominates(b, a, relied) for b in fit)]
+    rest = [c for c in fit if c not in best]
+    if len(best) == 1:
+        (a,) = best
+        if not rest:
+            return "clear", best, f"Take {a.name}: it alone is clearly better than the controls."
+        wins = [m.name for m in relied if any(_sign(a, b, m) > 0 for b in rest)]
+        clear = f"it is clearly better than {_and([c.name for c in rest])} in {_and(wins)}"
+        return "clear", best, f"Take {a.name}: {clear}, and clearly worse in nothing that is relied on."
+    pairs = [(a, b, m) for a in best for b in best for m in relied if _sign(a, b, m) > 0]
+    better = f" Both are better than {_and([c.name for c in rest])}." if rest and len(best) == 2 else ""
+    if not pairs:
+        says = f"No clear difference between {_and([c.name for c in best])}: the intervals overlap."
+        return "no clear difference", best, says + better + _cheapest(best)
+    strong = {a.name: [m.name for m in relied if any(_sign(a, b, m) > 0 for b in best)] for a in best}
+    told = [f"{name} for {_and(names)}" for name, names in strong.items() if names]
+    says = f"It depends on what matters: {', '.join(told)}."
+    return "trade-off", best, says + better
+
+
+def _dominates(a: Contender, b: Contender, relied: Sequence[Measure]) -> bool:
+    signs = [_sign(a, b, m) for m in relied]
+    return max(signs, default=0) > 0 and min(signs) >= 0
+
+
+def _sign(a: Contender, b: Contender, m: Measure) -> int:
+    return clearly(_interval(a, m), _interval(b, m), m)
+
+
+def _differences(able: Sequence[Contender], relied: Sequence[Measure]) -> list[Finding]:
+    """A sentence for each measure."""
+    if len(able) < 2:
+        return []
+    made = []
+    for m in relied:
+        with_numbers = [c for c in able if _known(c, m)]
+        if not with_numbers:
+            continue
+        behind = f"{m.name}: " + ", ".join(f"{_made_by(c)} {show(_interval(c, m))}" for c in with_numbers)
+        wins = [
+            f"{a.name} {_better(m)} than {_and(worse)}"
+            for a in able
+            if (worse := [b.name for b in able if _sign(a, b, m) > 0])
+        ]
+        says = f"{_title(m)}: {'; '.join(wins)}." if wins else f"{_title(m)}: no clear difference."
+        made.append(Finding(says, behind))
+    return made
+
+
+def _cost(able: Sequence[Contender]) -> list[Finding]:
+    """What a picture takes."""
+    times = [(c.cells["ms a picture"].value, _made_by(c)) for c in able if "ms a picture" in c.cells]
+    if len(times) < 2:
+        return []
+    (least, quick), *slower = sorted(times)
+    others = [f"{who} takes {short(t / least, 2)} times as long" for t, who in slower]
+    behind = ", ".join(f"{who} {short(t)} ms" for t, who in times)
+    return [Finding(f"Cost: {quick} makes a picture the fastest; {', '.join(others)}.", behind)]
+
+
+def _cheapest(best: Sequence[Contender]) -> str:
+    times = {c.name: c.cells["ms a picture"].value for c in best if "ms a picture" in c.cells}
+    if len(times) < len(best):
+        return ""
+    name = min(times, key=lambda n: times[n])
+    return f" {name} costs least ({short(times[name])} ms a picture)."
+
+
+# --- what the words rest on
+
+
+def _reliance(relied: Sequence[Measure]) -> Finding:
+    return Finding(
+        f"This relies on {_and([m.name for m in relied])}.",
+        "PSNR and SSIM stand in the table, but favour blur: a mean picture does well in them.",
+    )
+
+
+def _seeds(able: Sequence[Contender], pictures: int) -> Finding:
+    fewest = min(c.seeds for c in able)
+    behind = f"{pictures} held-out pictures; an interval is the wider of those over pictures and over seeds"
+    if fewest == 1:
+        one = "One seed" if all(c.seeds == 1 for c in able) else "Only one seed of a method"
+        return Finding(f"{one}: what another would change is not known.", behind)
+    few = ", which is few" if fewest < FEW_SEEDS else ""
+    return Finding(f"Means over {fewest} seeds each{few}.", behind)
+
+
+def _failed(c: Contender) -> Finding:
+    if not c.seeds:
+        return Finding(f"{c.name} did not come to an end.", "see the table of training for why")
+    return Finding(
+        f"{c.failed} of {c.seeds + c.failed} seeds of {c.name} failed.", "see the table of training"
+    )
+
+
+def _interval(c: Contender, m: Measure) -> Interval | None:
+    cell = c.cells.get(m.name)
+    return None if cell is None else cell.interval
+
+
+def _known(c: Contender, m: Measure) -> bool:
+    return m.name in c.cells and not math.isnan(c.cells[m.name].value)
+
+
+def _made_by(c: Contender) -> str:
+    return f"{c.name} ({c.row})"
+
+
+def _better(m: Measure) -> str:
+    return "more varied, nearer to 1," if m.name == "diversity" else "clearly better"
+
+
+def _title(m: Measure) -> str:
+    if m.name == "diversity":
+        return "Diversity"
+    return (
+        f"Agreement ({m.name})" if m.agreement and m.name != "agreement" else m.name[0].upper() + m.name[1:]
+    )
+
+
+def _and(names: Sequence[str]) -> str:
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
