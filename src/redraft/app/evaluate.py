@@ -65,6 +65,8 @@ def evaluate(
     if features not in (*FEATURES, "judge"):
         raise unknown("features", features, (*FEATURES, "judge"))
     model = Model.from_pretrained(place, device)
+    if refine is None:  # what refinement offers is measured, even where it is made on demand alone
+        refine = model.run.method.langevin.steps
     folder_out = _place(place, out)
     refuse_another(folder_out)
     with processes(model.device):
