@@ -8,6 +8,7 @@ from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
+from redraft.methods.solver import Solver
 
 METHODS: dict[str, Any] = {
     "coopnets": CoopNets,
@@ -16,4 +17,5 @@ METHODS: dict[str, Any] = {
     "pix2pix": Pix2Pix,
     "cut": Cut,
     "coopinit": CoopInit,
+    "solver": Solver,
 }

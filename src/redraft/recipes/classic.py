@@ -35,6 +35,8 @@ def classic(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     """The run as released; ``pictures`` bounds the batch."""
     if method == "coopinit":
         return initialised(classic(task, adversarial_for(task), pictures, seed))
+    if method == "solver":
+        raise UsageError("No paper trains a solver on another's initializer; use --recipe modern.")
     if method in ("gan", "pix2pix", "cut"):
         return _adversarial(task, method, pictures, seed)
     kind = "alone" if method == "coopnets" else task.spec.condition

@@ -11,6 +11,7 @@ from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
+from redraft.methods.solver import Solver
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.networks import Networks
 from redraft.recipes.run import Reading, Run, Settings
@@ -57,6 +58,9 @@ def _settings(method: str, spec: Spec, pictures: int) -> Settings:
         return Pix2Pix.Config()
     if method == "cut":
         return Cut.Config()
+    if method == "solver":
+        seen = spec.condition == "picture" and spec.paired  # beside the picture, so the energy is of patches
+        return Solver.Config(langevin=_patch_chain(spec.size) if seen else _chain(spec.size))
     if spec.condition != "picture":
         return CCoopNets.Config(langevin=_chain(spec.size))
     return CCoopNets.Config(langevin=_patch_chain(spec.size), truth_l1=10.0)
@@ -71,6 +75,8 @@ def _train(method: str, spec: Spec, pictures: int) -> Train:
         solver = 1e-3
     if method == "cut":
         batch, solver, initializer = 4, 2e-4, 4e-4
+    if method == "solver":
+        initializer = 2e-4  # it has learnt before
     beta = 0.5 if method in ("pix2pix", "cut") else 0.0
     return Train(
         batch=min(batch, pictures),

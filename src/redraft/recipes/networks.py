@@ -7,6 +7,7 @@ from typing import Literal
 
 from redraft.core.errors import UsageError
 from redraft.core.types import Spec
+from redraft.nets.foreign import Foreign, make
 from redraft.nets.parts import Energy, Initializer
 
 
@@ -24,6 +25,7 @@ class Networks:
     style: int = 0  # numbers of noise that set colour and light, where it starts from a picture
     noise: bool = True  # initializer modern: white noise in each layer, where it starts from a picture
     dropout: bool = False  # initializer pix2pix: the published noise, three layers of dropout, drawn from z
+    foreign: Foreign | None = None  # where the initializer came from, when it was trained elsewhere
 
 
 GIVEN = {  # what a network starts from
@@ -92,7 +94,11 @@ def make_initializer(cfg: Networks, spec: Spec) -> Initializer:
     if kind == "cut":
         from redraft.nets.cut import Translator
 
-        return Translator(spec, width)
+        return Translator(spec, width, heads=0 if spec.paired else 256)  # only cut has a use for heads
+    if kind == "foreign":
+        if cfg.foreign is None:
+            raise UsageError("networks.initializer=foreign is what --initializer MODEL sets; leave it out.")
+        return make(cfg.foreign, spec)
     if spec.condition == "picture":
         from redraft.nets.unet import UNet
 

@@ -17,14 +17,17 @@ from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
+from redraft.methods.solver import Solver
 from redraft.nets.style import Style
 from redraft.recipes.networks import Networks, make_initializer, make_solver
 from redraft.sampling.pool import Pool
 from redraft.tasks import TASKS, Task
 from redraft.training import Train
 
-Built: TypeAlias = CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit
-Settings: TypeAlias = CoopNets.Config | CCoopNets.Config | Gan.Config | Pix2Pix.Config | Cut.Config
+Built: TypeAlias = CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Solver
+Settings: TypeAlias = (
+    CoopNets.Config | CCoopNets.Config | Gan.Config | Pix2Pix.Config | Cut.Config | Solver.Config
+)
 ADVERSARIAL = (Gan.Config, Pix2Pix.Config, Cut.Config)
 
 
@@ -124,6 +127,8 @@ def build(run: Run) -> Built:
         return CoopNets(cfg, **nets, pool=_pool(run, cfg))
     if isinstance(cfg, CCoopNets.Config):
         return CCoopNets(cfg, **nets, keep=keep, style=_style(run), pool=_pool(run, cfg))
+    if isinstance(cfg, Solver.Config):
+        return Solver(cfg, **nets, keep=keep)
     adversarial: Any
     if isinstance(cfg, Gan.Config):
         adversarial = Gan(cfg, **nets)
