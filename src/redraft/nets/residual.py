@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
+from redraft.core.filters import blur
 from redraft.core.types import Spec
 from redraft.nets.blocks import FiLMNorm, halvings, in_float32
 from redraft.nets.parts import Code, Energy, Initializer
@@ -97,15 +98,17 @@ class Grow(nn.Module):
         self.short = nn.Conv2d(channels, out, 1, bias=False)
 
     def forward(self, h: Tensor, code: Tensor) -> Tensor:
-        short = F.interpolate(self.short(h), scale_factor=2)  # resizing and mixing of pixels commute
+        short = self.short(h)  # mixing channels and resizing commute
         h = self.convs[0](F.interpolate(F.silu(self.norms[0](h, code)), scale_factor=2))
-        return short + self.convs[1](F.silu(self.norms[1](h, code)))
+        h = self.convs[1](F.silu(self.norms[1](h, code)))
+        return h + blur(F.interpolate(short, scale_factor=2))  # repeated pixels alone leave blocks
 
 
 class Shrink(nn.Module):
     """[N, C, H, W] -> [N, out, H/2, W/2]: a residual block with an averaged shortcut.
 
-    The second convolution has stride 2 where the paper averages after it, at a quarter of the cost.
+    The mean is taken before the second convolution, at a quarter of the cost of the paper's, after it; a
+    convolution of stride 2 would cost as little, but leaves a grid in the gradients that the generator gets.
     A network's first block does not rectify the picture itself.
     """
 
@@ -114,14 +117,14 @@ class Shrink(nn.Module):
         inner = out // 2 if first else channels
         self.first = first
         self.convs = nn.ModuleList(
-            [spectral_norm(Conv(channels, inner, 3, 1, 1)), spectral_norm(Conv(inner, out, 4, 2, 1))]
+            [spectral_norm(Conv(channels, inner, 3, 1, 1)), spectral_norm(Conv(inner, out, 3, 1, 1))]
         )
         self.short = spectral_norm(Conv(channels, out, 1))
 
     def forward(self, h: Tensor) -> Tensor:
         short = self.short(F.avg_pool2d(h, 2))
         h = self.convs[0](h if self.first else F.leaky_relu(h, 0.2))
-        return short + self.convs[1](F.leaky_relu(h, 0.2))
+        return short + self.convs[1](F.avg_pool2d(F.leaky_relu(h, 0.2), 2))
 
 
 class Same(nn.Module):

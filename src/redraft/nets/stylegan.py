@@ -6,9 +6,10 @@ equalised by scaling weights at run time, for Adam at 2e-3 with betas (0, 0.99).
 
 Otherwise: the noise is a part of z, so that a picture is a function of (z, c) alone and can be made again;
 no standard deviation over a minibatch, since the energy of a picture must not depend on what is scored
-beside it; four mapping layers, not eight; no path-length regularisation, mixing or truncation; tanh at the
-end, since pictures lie in [-1, 1]. A category enters the mapping as a vector, and the discriminator by
-projection (Miyato & Koyama 2018). For no condition or a category: a picture condition is not theirs.
+beside it; halving by means of 2 x 2 px; four mapping layers, not eight; no path-length regularisation,
+mixing or truncation; tanh at the end, since pictures lie in [-1, 1]. A category enters the mapping as a
+vector, and the discriminator by projection (Miyato & Koyama 2018). For no condition or a category: a
+picture condition is not theirs.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ class Styled(nn.Module):
         self.weight = nn.Parameter(torch.randn(out, channels, 3, 3))
         self.modulate = Linear(STYLE, channels, bias=1.0)
         self.noise = NoiseIn(out)
+        nn.init.constant_(self.noise.strength, 0.02)  # published: 0; more is seen as grain for long
         self.bias = nn.Parameter(torch.zeros(1, out, 1, 1))
 
     def forward(self, h: Tensor, style: Tensor, noise: Tensor) -> Tensor:
@@ -147,26 +149,26 @@ class Shrink(nn.Module):
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList([Conv(channels, channels, 3), Conv(channels, out, 3, stride=2)])
+        self.convs = nn.ModuleList([Conv(channels, channels, 3), Conv(channels, out, 3)])
         self.short = Conv(channels, out, 1, bias=False)
 
     def forward(self, h: Tensor) -> Tensor:
         short = self.short(F.avg_pool2d(h, 2))
-        h = rectified(self.convs[1](blur(rectified(self.convs[0](h)))))
+        h = rectified(self.convs[1](F.avg_pool2d(rectified(self.convs[0](h)), 2)))
         return (h + short) * sqrt(0.5)
 
 
 class Conv(nn.Module):
-    """A convolution that keeps or halves the size; weights N(0, 1), scaled at run time by 1/sqrt(fan in)."""
+    """A convolution that keeps the size; weights N(0, 1), scaled at run time by 1/sqrt(fan in)."""
 
-    def __init__(self, channels: int, out: int, kernel: int, *, stride: int = 1, bias: bool = True) -> None:
+    def __init__(self, channels: int, out: int, kernel: int, *, bias: bool = True) -> None:
         super().__init__()
-        self.stride, self.scale = stride, (channels * kernel**2) ** -0.5
+        self.scale = (channels * kernel**2) ** -0.5
         self.weight = nn.Parameter(torch.randn(out, channels, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(out)) if bias else None
 
     def forward(self, h: Tensor) -> Tensor:
-        return F.conv2d(h, self.scale * self.weight, self.bias, self.stride, self.weight.shape[-1] // 2)
+        return F.conv2d(h, self.scale * self.weight, self.bias, padding=self.weight.shape[-1] // 2)
 
 
 class Linear(nn.Module):
