@@ -22,6 +22,7 @@ def store(folder: Folder, split: str, run: Run, margin: bool = False) -> Store:
         size=task.spec.size,
         channels=task.spec.channels,
         margin=run.reading.margin if margin else 0,
+        labels=False if run.task_name == "pairs" else None,
     )
 
 

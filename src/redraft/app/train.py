@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from redraft.app import foreign
 from redraft.app.check import open_folder, suited
 from redraft.app.examples import batches, gathered, pairs, spread_out, store
 from redraft.app.model import Model
@@ -29,7 +30,7 @@ from redraft.app.refuse import (
 )
 from redraft.app.show import say
 from redraft.core import images
-from redraft.core.errors import DataError, unknown
+from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.rng import PictureNoise
 from redraft.core.types import Pair
 from redraft.data import Folder, Report, Store, embedded_names
@@ -37,6 +38,7 @@ from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.evaluation.cost import peak, reset_peak
 from redraft.methods.method import Method
+from redraft.methods.solver import Solver
 from redraft.nets.blocks import parameters
 from redraft.nets.style import Style, field_means
 from redraft.recipes import RECIPES, Run, build
@@ -55,6 +57,7 @@ def train(
     *,
     task: str | None = None,
     method: str | None = None,
+    initializer: str | None = None,
     recipe: str = "modern",
     size: int | None = None,
     steps: int | None = None,
@@ -67,18 +70,24 @@ def train(
     settings: Iterable[str] = (),
 ) -> Path:
     """Train and return the run's folder. What is not given is chosen from the folder, and said."""
-    refuse_empty(DATA=data, out=out)
+    refuse_empty(DATA=data, initializer=initializer, out=out)
     refuse_seed(seed)
     assignments = refuse_settings(settings)
     refuse_length(steps, minutes)
     where = pick_device(device)
     with processes(where):
         report = checked(data, direction)
-        run = plan(report, task, method, recipe, size, seed)
+        initial, weights = foreign.given(initializer, method, out, resume), None
+        if initial is None:
+            run = plan(report, task, method, recipe, size, seed)
+        else:
+            run = foreign.plan(initial, report, task, recipe, size, seed)
         run = settle(run, [*length(steps, minutes), *assignments])
+        if initial is not None:
+            run, weights = foreign.ready(run, initial)
         place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.label}")
         refuse_file(place, "a run")
-        fit_run(report.folder, run, place, where, resume=resume)
+        fit_run(report.folder, run, place, where, resume=resume, weights=weights)
         for line in _next(report.folder, run, place):
             say(line)
         barrier()
@@ -106,6 +115,8 @@ def plan(
         raise unknown("recipe", recipe, RECIPES)
     name = suited(folder, task)
     method = method_for(name, method)
+    if method == "solver":
+        raise UsageError("Method solver refines an initializer that is there already: --initializer MODEL.")
     made = TASKS[name].of(folder, _size(report, name, size))
     return RECIPES[recipe](made, method, len(folder.examples["train"]), seed)
 
@@ -117,14 +128,28 @@ def settle(run: Run, assignments: Iterable[str]) -> Run:
     return run
 
 
-def fit_run(folder: Folder, run: Run, out: Path, device: torch.device, *, resume: bool = False) -> Path:
-    """Train a run on a folder, then write the model with its calibration into ``out``/model."""
+def fit_run(
+    folder: Folder,
+    run: Run,
+    out: Path,
+    device: torch.device,
+    *,
+    resume: bool = False,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Path:
+    """Train a run on a folder, then write the model with its calibration into ``out``/model.
+
+    ``weights`` are the initializer's, where it has learnt before.
+    """
     say(folder.understood)
     before = reset_peak(device)
     training = store(folder, "train", run, margin=True)
     held_out = store(folder, "test", run)
     _tell_skipped(training, held_out)
-    method = build(run).to(device)
+    method = build(run)
+    if weights is not None and isinstance(method, Solver):
+        method.initializer.load_state_dict(weights)
+    method = method.to(device)
     counts = ", ".join(f"{name} {parameters(net):,}" for name, net in method.networks.items())
     say(
         f"Task {run.task_name}, method {run.label} ({run.recipe}), {run.task.spec.size} px, "

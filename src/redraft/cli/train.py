@@ -15,6 +15,13 @@ def train(
         str | None, typer.Option(help="What is given: none, category, labels, edges, ...")
     ] = None,
     method: Annotated[str | None, typer.Option(help="coopnets or ccoopnets; see `redraft methods`.")] = None,
+    initializer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL",
+            help="For method solver: a run or model, an ONNX file, or a latest_net_G.pth, which it refines.",
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="modern, or classic: the papers' own settings.")] = "modern",
     size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
     steps: Annotated[int | None, typer.Option(help="How many training steps.")] = None,
@@ -38,6 +45,7 @@ def train(
         data,
         task=task,
         method=method,
+        initializer=initializer,
         recipe=recipe,
         size=size,
         steps=steps,

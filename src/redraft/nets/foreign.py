@@ -80,27 +80,40 @@ def make(foreign: Foreign, spec: Spec) -> Initializer:
     )
 
 
+def read(file: Path) -> tuple[Foreign, dict[str, Tensor]]:
+    """What a generator's file is, and its tensors for ``make(foreign, spec)``; BundleError for others."""
+    if file.suffix.lower() != ".onnx":
+        return read_generator(file)
+    from redraft.nets.onnx import read_onnx
+
+    return read_onnx(file, _named(file))
+
+
 def read_generator(file: Path) -> tuple[Foreign, dict[str, Tensor]]:
     """What a ``latest_net_G.pth`` is, and its tensors under our names; BundleError for any other file.
 
-    The tensors fit ``make(foreign, spec)`` after ``suited``. Nothing but tensors is read from the file.
+    The tensors fit ``make(foreign, spec)`` after ``suited_state``. Nothing but tensors is read from the file.
     """
     state = _tensors(file)
-    base = Foreign(origin=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest())
+    base = _named(file)
     found: Foreign | None = None
     if "model.model.0.weight" in state:
         found, state = _unet(base, state), unet_state(state)
     elif any(".conv_block." in name for name in state) and "model.1.weight" in state:
         found = _resnet(base, state)
         state = {name: t for name, t in state.items() if not name.endswith(".filt")}
-    if found is None or not _fits(found, suited(state, found)):
+    if found is None or not _fits(found, suited_state(state, found)):
         raise BundleError(f"{file} holds {_seen(state)}, which is no generator known here. {READABLE}.")
     return found, state
 
 
-def suited(state: Mapping[str, Tensor], foreign: Foreign) -> dict[str, Tensor]:
+def suited_state(state: Mapping[str, Tensor], foreign: Foreign) -> dict[str, Tensor]:
     """The tensors that the network takes: statistics of batches go with norm "running" alone."""
     return dict(state) if foreign.norm == "running" else without_statistics(state)
+
+
+def _named(file: Path) -> Foreign:
+    return Foreign(origin=str(file), sha256=hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def _unet(base: Foreign, state: Mapping[str, Tensor]) -> Foreign | None:

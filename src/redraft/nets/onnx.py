@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from redraft.nets.parts import Initializer
 if TYPE_CHECKING:
     from redraft.nets.foreign import Foreign
 
+Values: TypeAlias = Literal["-1..1", "0..1", "0..255"]
 SCALES = {"-1..1": (1.0, 0.0), "0..1": (0.5, 0.5), "0..255": (127.5, 127.5)}  # file's = a · ours + b
 
 
@@ -83,7 +84,7 @@ def read_onnx(file: Path, base: Foreign) -> tuple[Foreign, dict[str, Tensor]]:
     return foreign, state
 
 
-def values_of(net: OnnxInitializer) -> tuple[str, float, float]:
+def values_of(net: OnnxInitializer) -> tuple[Values, float, float]:
     """The range that the file's pictures lie in, "-1..1", "0..1" or "0..255", and the extremes seen.
 
     Told from what it makes of noise; BundleError where it makes pictures of another size or number of

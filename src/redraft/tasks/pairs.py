@@ -1,4 +1,4 @@
-"""Picture to picture: any two pictures of the same thing."""
+"""Picture to picture: any two pictures of the same thing; a label map is seen as a picture of its colours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PictureToPicture:
 
     @staticmethod
     def misfit(folder: Folder) -> str | None:
-        return None if folder.condition_kind == "picture" else "its pictures come without partners"
+        return "its pictures come without partners" if folder.condition_kind == "none" else None
 
     @classmethod
     def of(cls, folder: Folder, size: int) -> PictureToPicture:

@@ -66,11 +66,14 @@ class Train:
                 raise UsageError(f"train.ema.{name} lies between 0 (none) and 1, not {value}.")
 
     def fit(self, networks: Iterable[str]) -> None:
-        """Refuse settings that lack a network's learning rate, or name a network that is not there."""
+        """Refuse settings that lack a network's learning rate, or name a network that is not there.
+
+        The two parts of every method may be named where a method trains but one of them.
+        """
         names = list(networks)
         for key in ("lr", "betas", "ema", "clip"):
             for name in getattr(self, key):
-                if name not in names:
+                if name not in (*names, "solver", "initializer"):
                     raise unknown(f"network for train.{key}:", name, names)
         for name in names:
             if name not in self.lr:
