@@ -22,6 +22,7 @@ from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
+from redraft.methods.solver import Solver
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.modern import initialised, modern
 from redraft.recipes.networks import Networks
@@ -35,20 +36,19 @@ def classic(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     """The run as released; ``pictures`` bounds the batch."""
     if method == "coopinit":
         return initialised(classic(task, adversarial_for(task), pictures, seed))
-    if method == "solver":
-        raise UsageError("No paper trains a solver on another's initializer; use --recipe modern.")
     if method in ("gan", "pix2pix", "cut"):
         return _adversarial(task, method, pictures, seed)
-    kind = "alone" if method == "coopnets" else task.spec.condition
+    kind = "alone" if task.spec.condition == "none" else task.spec.condition
     batch, solver, initializer = {
         "alone": (100, 7e-3, 1e-4),
         "category": (300, 8e-4, 1e-4),
         "picture": (50, 3e-3, 2e-4),
     }[kind]
+    settings = _method(kind, min(batch, pictures))
     return Run(
         recipe="classic",
         task=task,
-        method=_method(kind, min(batch, pictures)),
+        method=_solver(settings) if method == "solver" else settings,
         networks=Networks(solver="classic", initializer="classic"),
         reading=Reading(
             margin=round(task.spec.size * 26 / 128) if kind == "picture" else 0,  # load 154, crop 128
@@ -106,6 +106,13 @@ def _adversarial(task: Task, method: str, pictures: int, seed: int) -> Run:
             decay=1.0 if method == "gan" else 0.0,  # the second half falls to 0
         ),
         seed=seed,
+    )
+
+
+def _solver(cfg: CoopNets.Config | CCoopNets.Config) -> Solver.Config:
+    """The solver's part of a paper's method."""
+    return Solver.Config(
+        langevin=cfg.langevin, saturate=False, data_noise=0.0, energy_magnitude=0.0, wrong_conditions=0.0
     )
 
 
