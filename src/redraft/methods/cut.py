@@ -88,38 +88,38 @@ class Cut(nn.Module):
         cfg, (c, x) = self.cfg, batch
         assert c is not None
         given, generator = torch.cat([c, x]) if cfg.identity else c, self.generator
+        places = [self._places(given, side, rng) for side in generator.sides]
         if cfg.flip:
-            mirrored = (rng.normal(len(given), 1, 1, 1) > 0).to(given.device)
-            keys: Sequence[Tensor] = generator.encode(given)
-            out = generator(given[:, :0, 0, 0], _mirror(given, mirrored))
-            queries = tuple(_mirror(q, mirrored) for q in generator.encode(out))
+            rows = rng.normal(len(given), 1) > 0
+            keys: Sequence[Tensor] = generator.encode(given, places)
+            mirrored = torch.where(rows[:, :, None, None], given.flip(3), given)
+            out = generator(given[:, :0, 0, 0], mirrored)
+            across = [
+                torch.where(rows, _across(p, side), p)
+                for p, side in zip(places, generator.sides, strict=True)
+            ]
+            queries = generator.encode(out, across)
         else:
-            *keys, out = generator.encode(given, whole=True)  # one pass: the keys are its first half
-            queries = generator.encode(out)
-        return out[: len(c)], self._contrast(keys, queries, len(c), rng)
+            *keys, out = generator.encode(given, places, whole=True)  # one pass: the keys are its first half
+            queries = generator.encode(out, places)
+        return out[: len(c)], self._contrast(keys, queries, len(c))
 
-    def _contrast(self, keys: Sequence[Tensor], queries: Sequence[Tensor], n: int, rng: Noise) -> Tensor:
+    def _contrast(self, keys: Sequence[Tensor], queries: Sequence[Tensor], n: int) -> Tensor:
         """λ_X PatchNCE of the first n rows + λ_Y of the rest, means over layers."""
-        cfg = self.cfg
-        places = [self._places(k, rng) for k in keys]
-        heads = self.generator.heads
-        assert heads is not None
-        key, query = heads(keys, places), heads(queries, places)
-        total = keys[0].new_zeros(())
-        for k, q in zip(key, query, strict=True):
+        cfg, total = self.cfg, keys[0].new_zeros(())
+        for k, q in zip(keys, queries, strict=True):
             total = total + cfg.nce * losses.patch_nce(q[:n], k[:n], cfg.temperature)
             if cfg.identity:
                 total = total + cfg.identity * losses.patch_nce(q[n:], k[n:], cfg.temperature)
         # with both terms the authors' code halves their sum
         return total / len(keys) / (2 if cfg.identity else 1)
 
-    def _places(self, features: Tensor, rng: Noise) -> Tensor:
-        """Places [N, P] of a map [N, D, H, W]: one at random in each of P equal parts of its H·W."""
-        n, (h, w) = len(features), features.shape[-2:]
-        parts = min(self.cfg.patches, h * w)
-        within = torch.special.ndtr(rng.normal(n, parts)).to(features.device)
-        start = torch.arange(parts, device=features.device)
-        return ((start + within) * (h * w / parts)).long().clamp_(max=h * w - 1)
+    def _places(self, x: Tensor, side: int, rng: Noise) -> Tensor:
+        """Places [N, P] of maps of side² : one at random in each of P equal parts."""
+        parts = min(self.cfg.patches, side**2)
+        within = torch.special.ndtr(rng.normal(len(x), parts))
+        start = torch.arange(parts, device=within.device)
+        return ((start + within) * (side**2 / parts)).long().clamp_(max=side**2 - 1).to(x.device)
 
     def draws(self, n: int, rng: Noise) -> tuple[Tensor, Tensor] | None:
         """What augments n real and n made pictures; None: nothing does."""
@@ -136,6 +136,6 @@ class Cut(nn.Module):
         return self.discriminator.given(None)(x)
 
 
-def _mirror(x: Tensor, rows: Tensor) -> Tensor:
-    """x [N, C, H, W], left and right swapped where ``rows`` [N, 1, 1, 1] says so."""
-    return torch.where(rows, x.flip(3), x)
+def _across(places: Tensor, side: int) -> Tensor:
+    """The places of the mirrored picture."""
+    return places // side * side + (side - 1 - places % side)

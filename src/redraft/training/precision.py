@@ -9,8 +9,11 @@ import torch
 from torch import Tensor, nn
 
 
+ENTRANCES = ("forward", "encode", "logits")  # how methods call a network
+
+
 class Half:
-    """Runs ``forward`` and ``encode`` of the networks under autocast; ``undo`` ends that.
+    """Runs ``forward``, ``encode`` and ``logits`` of the networks under autocast; ``undo`` ends that.
 
     Not around the whole step, since a Langevin chain's own arithmetic (its preconditioner is a
     convolution) would then be rounded too. What a network returns is float32 again.
@@ -20,13 +23,13 @@ class Half:
         self.networks = [] if dtype == torch.float32 else list(networks.values())
         for net in self.networks:
             device = next(net.parameters()).device.type
-            for name in ("forward", "encode"):
+            for name in ENTRANCES:
                 if hasattr(net, name):
                     setattr(net, name, _half(getattr(net, name), device, dtype))
 
     def undo(self) -> None:
         for net in self.networks:
-            for name in ("forward", "encode"):
+            for name in ENTRANCES:
                 net.__dict__.pop(name, None)
         self.networks = []
 

@@ -28,8 +28,9 @@ def shard(method: nn.Module) -> nn.Module:
     mesh = init_device_mesh(device.type, (processes.world(),))
     for net in method.networks.values():  # type: ignore[union-attr,operator]
         fully_shard(net, mesh=mesh)
-        if hasattr(net, "encode"):
-            register_fsdp_forward_method(net, "encode")
+        for entrance in ("encode", "logits"):
+            if hasattr(net, entrance):
+                register_fsdp_forward_method(net, entrance)
     return method
 
 
