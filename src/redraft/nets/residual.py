@@ -100,8 +100,8 @@ class Grow(nn.Module):
     def forward(self, h: Tensor, code: Tensor) -> Tensor:
         short = self.short(h)  # mixing channels and resizing commute
         h = self.convs[0](F.interpolate(F.silu(self.norms[0](h, code)), scale_factor=2))
-        h = self.convs[1](F.silu(self.norms[1](h, code)))
-        return h + blur(F.interpolate(short, scale_factor=2))  # repeated pixels alone leave blocks
+        h = self.convs[1](F.silu(self.norms[1](blur(h), code)))  # repeated pixels alone leave a grid
+        return h + blur(F.interpolate(short, scale_factor=2))
 
 
 class Shrink(nn.Module):
