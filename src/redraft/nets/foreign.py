@@ -158,7 +158,7 @@ def _fits(foreign: Foreign, state: Mapping[str, Tensor]) -> bool:
     """Whether names and shapes are those of the network."""
     size = 2**foreign.depth if foreign.network == "unet" else 16
     spec = Spec(size=size, channels=foreign.channels, condition="picture", width=foreign.given)
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):
         wanted = make(foreign, spec).state_dict()
     return {k: v.shape for k, v in wanted.items()} == {k: v.shape for k, v in state.items()}
 
