@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -85,6 +86,61 @@ def test_processes_share_what_one_would_take(world: int) -> None:
             assert mine.names == raw.names[rank::world]
     with pytest.raises(UsageError, match="shared evenly"):
         Loader(store(), batch=5, seed=0, size=8, world=2)
+
+
+def two_sides(wanted: int = 7, given: int = 3) -> Store:
+    """Sides that are not pairs; each states its own place."""
+    return dataclasses.replace(store(wanted), condition=store(given).target, paired=False)
+
+
+def test_sides_without_pairs_have_epochs_orders_crops_and_mirrors_of_their_own() -> None:
+    loader = Loader(two_sides(), batch=21, seed=3, size=8, flip=True)
+    orders, alike = set(), 0
+    for t in range(20):
+        x, c = loader.batch(t)[:2]
+        assert c is not None and c.shape == (21, 3, 8, 8)
+        assert torch.bincount(x[:, 0, 0, 0].long()).tolist() == [3] * 7  # three whole epochs of one side
+        assert torch.bincount(c[:, 0, 0, 0].long()).tolist() == [7] * 3  # seven of the other
+        orders |= {tuple(epoch.tolist()) for epoch in c[:, 0, 0, 0].view(7, 3)}
+        alike += int((x[:, 1:, 0] == c[:, 1:, 0]).flatten(1).all(1).sum())
+    assert len(orders) == 6  # all there are
+    assert alike / 420 < 3 / 50  # one in 2 mirrors and 25 crops, were they alike it would be all
+
+
+def test_sides_of_equal_number_do_not_march_together() -> None:
+    loader = Loader(two_sides(5, 5), batch=5, seed=0, size=12)
+    met = set()
+    for t in range(60):
+        x, c = loader.batch(t)[:2]
+        assert c is not None
+        met |= set(zip(x[:, 0, 0, 0].tolist(), c[:, 0, 0, 0].tolist(), strict=True))
+    assert len(met) == 25
+
+
+@given(st.integers(0, 2**40), st.integers(0, 10**6))
+def test_a_batch_of_two_sides_depends_on_seed_and_step_alone(seed: int, t: int) -> None:
+    one, two = (Loader(two_sides(), batch=4, seed=seed, size=8, flip=True) for _ in "ab")
+    two.batch(t + 3)
+    assert same(one.batch(t), two.batch(t))
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_both_sides_as_one_would_take_them(world: int) -> None:
+    whole = Loader(two_sides(), batch=6, seed=5, size=8, flip=True).batch(4)
+    for rank in range(world):
+        mine = Loader(two_sides(), batch=6, seed=5, size=8, flip=True, rank=rank, world=world).batch(4)
+        assert torch.equal(mine.target, whole.target[rank::world])
+        assert mine.condition is not None and whole.condition is not None
+        assert torch.equal(mine.condition, whole.condition[rank::world])
+
+
+@pytest.mark.parametrize(("given", "beside"), [(3, [0, 1, 2, 0, 1, 2, 0]), (9, [0, 1, 2, 3, 4, 5, 6])])
+def test_in_order_gives_every_wanted_picture_once_beside_given_ones_in_turn(
+    given: int, beside: list[int]
+) -> None:
+    batches = list(in_order(two_sides(7, given), 4))
+    assert torch.cat([b.target[:, 0, 0, 0] for b in batches]).tolist() == list(range(7))
+    assert torch.cat([b.condition[:, 0, 0, 0] for b in batches if b.condition is not None]).tolist() == beside
 
 
 def test_in_order_gives_every_example_once_from_the_middle() -> None:

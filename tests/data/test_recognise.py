@@ -15,7 +15,7 @@ from PIL import Image
 from tests.conftest import shared_data
 
 from redraft.core.errors import Ambiguous, DataError, UsageError
-from redraft.data import Folder, check, recognise, source
+from redraft.data import Example, Folder, check, recognise, source
 
 
 def numbers(count: int, start: int = 0) -> list[str]:
@@ -57,14 +57,50 @@ def test_one_side_alone_is_pictures_alone(tmp_path: Path) -> None:
     assert folder.layout == "flat" and folder.condition_kind == "none" and folder.made_split
 
 
-def test_sides_without_equal_stems_are_unpaired_and_said_so(tmp_path: Path) -> None:
-    photos(tmp_path / "d/trainA", *numbers(3))
-    photos(tmp_path / "d/trainB", *numbers(4, 10))
+def of_side(folder: Folder, side: dict[str, tuple[Example, ...]]) -> dict[str, set[str]]:
+    """Names of the folders that each split's pictures lie in."""
+    return {s: {Path(str(e.target)).relative_to(folder.root).parts[0] for e in g} for s, g in side.items()}
+
+
+@pytest.mark.parametrize(
+    ("direction", "given", "wanted"), [(None, "A", "B"), ("AtoB", "A", "B"), ("B:A", "B", "A")]
+)
+def test_sides_without_equal_stems_are_given_and_wanted_each_alone(
+    tmp_path: Path, direction: str | None, given: str, wanted: str
+) -> None:
+    for split, few in (("train", 3), ("test", 2)):
+        photos(tmp_path / f"d/{split}A", *numbers(few))
+        photos(tmp_path / f"d/{split}B", *numbers(few + 2, 10))
+    folder = recognise(tmp_path / "d", direction=direction)
+    assert folder.unpaired and folder.condition_kind == "picture" and not folder.made_split
+    assert of_side(folder, folder.given) == {"train": {f"train{given}"}, "test": {f"test{given}"}}
+    assert of_side(folder, folder.examples) == {"train": {f"train{wanted}"}, "test": {f"test{wanted}"}}
+    assert sorted(len(side["train"]) for side in (folder.given, folder.examples)) == [3, 5]
+    assert f"{given} given and {wanted} wanted" in folder.understood
+    assert not any(e.condition for e in folder.every("train"))
+
+
+def test_any_two_folders_are_sides_when_told(tmp_path: Path) -> None:
+    photos(tmp_path / "d/monet", *numbers(14))
+    photos(tmp_path / "d/paris", *numbers(30, 100))
+    assert recognise(tmp_path / "d").categories == ("monet", "paris")
+    folder = recognise(tmp_path / "d", direction="paris:monet")
+    assert folder.unpaired and not folder.categories and folder.made_split
+    assert of_side(folder, folder.given) == {"train": {"paris"}, "test": {"paris"}}
+    assert {s: len(g) for s, g in folder.given.items()} == {"train": 27, "test": 3}
+    assert {s: len(g) for s, g in folder.examples.items()} == {"train": 12, "test": 2}
+    assert recognise(tmp_path / "d", direction="classes").categories == ("monet", "paris")
+    with pytest.raises(UsageError, match="paris:monet"):
+        recognise(tmp_path / "d", direction="paris:rome")
+
+
+def test_a_split_that_one_side_lacks_is_made_for_that_side(tmp_path: Path) -> None:
+    photos(tmp_path / "d/trainA", *numbers(20))
+    photos(tmp_path / "d/trainB", *numbers(5, 50))
+    photos(tmp_path / "d/testB", *numbers(3, 90))
     folder = recognise(tmp_path / "d")
-    assert folder.unpaired and folder.condition_kind == "none"
-    report = check(folder)
-    assert report.fatal
-    assert any("--task none" in f.sentence and "trainB" in f.sentence for f in report.findings)
+    assert {s: len(g) for s, g in folder.given.items()} == {"train": 18, "test": 2}
+    assert {s: len(g) for s, g in folder.examples.items()} == {"train": 5, "test": 3} and folder.made_split
 
 
 def test_words_of_the_side_in_stems_are_ignored(tmp_path: Path) -> None:
@@ -333,7 +369,7 @@ def test_depth_and_colour_of_targets(tmp_path: Path) -> None:
         ("kodak_12", "flat", "none", 12),
         ("fashion_mnist", "idx", "none", 10_000),
         ("cifar10_jpeg_subset", "class folders", "none", 12_000),
-        ("horse2zebra_subset", "unpaired sides", "none", 160),
+        ("horse2zebra_subset", "unpaired sides", "picture", 160),
     ],
 )
 def test_real_folders(name: str, layout: str, kind: str, total: int) -> None:

@@ -20,6 +20,7 @@ from redraft.tasks.labels import LabelsToPhoto
 from redraft.tasks.none import Nothing
 from redraft.tasks.pairs import PictureToPicture
 from redraft.tasks.recover import Recover, known
+from redraft.tasks.unpaired import Unpaired
 from redraft.tasks.upscale import Upscale
 
 SIZE = 16
@@ -29,6 +30,7 @@ ALL = {
     "labels": LabelsToPhoto(size=SIZE, channels=3, classes=4),
     "edges": EdgesToPhoto(size=SIZE, channels=3),
     "pairs": PictureToPicture(size=SIZE, channels=3),
+    "unpaired": Unpaired(size=SIZE, channels=3),
     "recover": Recover(size=SIZE, channels=3),
     "upscale": Upscale(size=SIZE, channels=3),
     "colour": Colour(size=SIZE),
@@ -41,7 +43,7 @@ def raw(task: str, n: int = 5) -> Raw:
     condition = None
     if task == "labels":
         condition = torch.randint(0, 4, (n, 2 * SIZE, 2 * SIZE), dtype=torch.uint8, generator=g)
-    if task == "pairs":
+    if task in ("pairs", "unpaired"):
         condition = picture.flip(3)
     category = torch.arange(n) % 2 if task == "category" else None
     return Raw(target=picture, condition=condition, category=category, names=tuple("abcde"[:n]))

@@ -16,6 +16,7 @@ GIVEN = {
     "labels": "a label map: each pixel's colour or number says what is there",
     "edges": "a line drawing; without drawings, the pictures' own edges",
     "pairs": "a picture: each has its counterpart in the other folder",
+    "unpaired": "a picture of one folder; those of the other are no counterparts of it",
     "recover": "a picture with a hole; the holes are cut in training",
     "upscale": "a small picture; the pictures are made small in training",
     "colour": "a grey picture; the pictures are made grey in training",
@@ -83,6 +84,8 @@ def suited(folder: Folder, task: str | None) -> str:
     from redraft.core.errors import unknown
     from redraft.tasks import TASKS
 
+    if task is None and folder.unpaired:
+        return "unpaired"
     if task is None:
         kinds = {"labels": "labels", "picture": "edges" if folder.condition_channels == 1 else "pairs"}
         return kinds.get(folder.condition_kind) or ("category" if len(folder.categories) > 1 else "none")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import torch
 
@@ -16,14 +17,15 @@ from redraft.training.processes import rank, world
 def store(folder: Folder, split: str, run: Run, margin: bool = False) -> Store:
     """The split, decoded once; with the run's ``margin`` for random crops where it is trained on."""
     task = run.task
-    return Cache().build(
+    made = Cache().build(
         folder,
         split,
         size=task.spec.size,
         channels=task.spec.channels,
         margin=run.reading.margin if margin else 0,
-        labels=False if run.task_name == "pairs" else None,
+        labels=False if run.task_name in ("pairs", "unpaired") else None,
     )
+    return made if task.spec.paired else replace(made, paired=False)
 
 
 def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair]:

@@ -206,7 +206,7 @@ def _next(folder: Folder, run: Run, out: Path) -> list[str]:
     if run.task_name == "category":
         given = shlex.quote(folder.categories[0]) + " "
     elif run.task.spec.condition == "picture":
-        example = folder.examples["test"][0]
+        example = (folder.given or folder.examples)["test"][0]
         source = example.condition or example.target
         file = "PICTURE" if source.part else shlex.quote(str(source.path))  # a part of a file
         given = f"{file} "

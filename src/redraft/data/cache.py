@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -33,7 +33,8 @@ class Store:
     """The examples of one split, in the folder's order.
 
     ``target``     [M, C, S, S] uint8 or uint16, S = size + margin
-    ``condition``  [M, Cc, S, S] uint8 (picture), [M, 2S, 2S] uint8 (label indices), or None
+    ``condition``  [M, Cc, S, S] uint8 (picture), [M, 2S, 2S] uint8 (label indices), or None;
+                   where ``paired`` is False pictures [M', Cc, S, S] of their own number and order
     ``category``   [M] int64, or None where some have none
     ``skipped``    one sentence for each picture that could not be read
     ``moved``      share of the labels' pixels that were moved to the palette
@@ -46,6 +47,7 @@ class Store:
     margin: int = 0
     skipped: tuple[str, ...] = ()
     moved: float = 0.0
+    paired: bool = True
 
     def __len__(self) -> int:
         return len(self.target)
@@ -105,14 +107,22 @@ class Cache:
             palette=folder.palette,
             classes=folder.classes,
         )
-        examples = folder.examples.get(split, ())
-        if not examples:
+        sides = [folder.examples, folder.given] if folder.unpaired else [folder.examples]
+        if not all(side.get(split) for side in sides):
             raise DataError(f"{folder.root} has no pictures in its {split} split.")
+        store = self._store(folder.examples[split], plan)
+        if not folder.unpaired:
+            return store
+        alone = replace(plan, channels=plan.condition_channels, bits=8)
+        given = self._store(folder.given[split], alone)
+        return replace(store, condition=given.target, skipped=store.skipped + given.skipped, paired=False)
+
+    def _store(self, examples: Sequence[Example], plan: _Plan) -> Store:
         place = self.home / "pictures" / _key(examples, plan)
-        store = _load(place, margin)
+        store = _load(place, plan.margin)
         if store is None:
             self._make(place, examples, plan)
-            store = _load(place, margin)
+            store = _load(place, plan.margin)
         if store is None:
             raise DataError(f"The cache in {self.home} cannot be read back: remove it and try again.")
         return store

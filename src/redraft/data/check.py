@@ -69,13 +69,16 @@ def check(folder: Folder, *, size: int | None = None) -> Report:
 
     ``size`` (px): the training size, when it is known, so that upscaling is noticed.
     """
-    examples = [e for split in SPLITS for e in folder.examples.get(split, ())]
+    sides = [s for s in (folder.examples, folder.given) if s]
+    listed = [[e for split in SPLITS for e in side.get(split, ())] for side in sides]
+    examples = [e for side in listed for e in side]
     headers = _headers(folder, examples)
-    good = [h for h in (headers.get(e.target) for e in examples) if h and not h.fault]
+    good = [h for h in (headers.get(e.target) for e in listed[0]) if h and not h.fault]
     sizes = Counter((h.width, h.height) for h in good)
     findings = [
         *_about_number(folder),
-        *_about_faults(examples, headers),
+        *_about_unpaired(folder),
+        *(finding for side in listed for finding in _about_faults(side, headers)),
         *_about_pairs(folder, examples, headers),
         *_about_sizes(sizes, size),
         *_about_colour(folder, good),
@@ -83,8 +86,7 @@ def check(folder: Folder, *, size: int | None = None) -> Report:
         *_about_copies(folder),
         *_about_categories(folder),
     ]
-    for note in folder.notes:
-        findings.append(Finding("error" if folder.unpaired and "not pairs" in note else "warning", note))
+    findings += [Finding("warning", note) for note in folder.notes]
     counts = {s: len(folder.examples.get(s, ())) for s in SPLITS}
     fatal = any(f.severity == "error" for f in findings)
     return Report(folder, counts, dict(sizes), tuple(findings), () if fatal else suits(folder))
@@ -96,6 +98,12 @@ def suits(folder: Folder) -> tuple[str, ...]:
     alone = ["recover", "upscale", *(["colour"] if folder.channels == 3 else []), "edges"]
     made = f"conditions made from the pictures themselves (--task {', '.join(alone)})"
     lines = []
+    if folder.unpaired:
+        return (
+            f"Suits cut with --task unpaired: {len(folder.given['train'])} given and {train} wanted training "
+            "pictures, which are not pairs.",
+            f"The wanted pictures alone: coopnets (--task none), {train} training pictures.",
+        )
     if folder.condition_kind == "labels":
         lines.append(f"Suits ccoopnets with --task labels: {train} pairs of label map and picture.")
     elif folder.condition_kind == "picture":
@@ -179,6 +187,30 @@ def _about_number(folder: Folder) -> Iterator[Finding]:
         )
     if 0 < test < 10:
         yield Finding("note", f"Test pictures: {test}, so measures say little.")
+
+
+def _about_unpaired(folder: Folder) -> Iterator[Finding]:
+    if not folder.unpaired:
+        return
+    (given, unseen), (wanted, _) = (
+        [len(side.get(s, ())) for s in SPLITS] for side in (folder.given, folder.examples)
+    )
+    if given < 2:
+        yield Finding(
+            "error", f"There is too little to start from: given pictures to train: {given}; give at least 2."
+        )
+    elif given < FEW:
+        yield Finding("warning", f"Given pictures to train are few ({given}).")
+    if not unseen:
+        yield Finding(
+            "warning", "There is no given test picture, so nothing can be measured on pictures not seen."
+        )
+    if max(given, wanted) > 10 * min(given, wanted):
+        yield Finding(
+            "warning",
+            f"The two sides differ much in number ({given} given, {wanted} wanted): the smaller one is seen "
+            f"{max(given, wanted) // max(1, min(given, wanted))} times as often and may be learned by heart.",
+        )
 
 
 def _about_faults(examples: Sequence[Example], headers: dict[Source, _Header]) -> Iterator[Finding]:

@@ -21,8 +21,8 @@ ENDS = 65_536
 
 def copies(folder: Folder) -> tuple[list[Source], int]:
     """(test targets that are training targets too, training targets that repeat another)."""
-    train = [e.target for e in folder.examples.get("train", ())]
-    test = [e.target for e in folder.examples.get("test", ())]
+    train = [e.target for e in folder.every("train")]
+    test = [e.target for e in folder.every("test")]
     lengths = {one: _length(one) for one in (*train, *test)}
     frequent = Counter(lengths.values())
     alike = [one for one in (*train, *test) if frequent[lengths[one]] > 1]  # others cannot have a copy

@@ -40,9 +40,18 @@ class Folder:
     condition_channels: int = 3  # of picture conditions: 1 when grey throughout
     bits: int = 8  # of the targets, 8 or 16
     made_split: bool = False  # the test split was made here, not found
-    unpaired: bool = False  # two sides without pairs: nothing in this version learns from them
+    given: dict[str, tuple[Example, ...]] = field(default_factory=dict)  # two sides without pairs: the other
     unmatched: tuple[str, ...] = ()  # pictures that found no partner and are left out
     notes: tuple[str, ...] = field(default=())  # what else ``check`` should say
+
+    @property
+    def unpaired(self) -> bool:
+        """Two sides without pairs: ``examples`` are the wanted pictures, ``given`` the given ones."""
+        return bool(self.given)
+
+    def every(self, split: str) -> tuple[Example, ...]:
+        """The examples of a split, those of an unpaired given side behind them."""
+        return self.examples.get(split, ()) + self.given.get(split, ())
 
     @property
     def given_half(self) -> str:

@@ -31,7 +31,7 @@ class Found:
     splits: Splits
     categories: tuple[str, ...] = ()
     sides: tuple[str, str] | None = None  # names of the condition's and of the target's side
-    unpaired: bool = False
+    given: Splits = field(default_factory=dict)  # two sides without pairs: pictures of the given side
     unmatched: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
 
@@ -63,8 +63,8 @@ def _folders(tree: Tree, by_top: dict[str, list[Place]], direction: str | None) 
         if _overlap(chosen) >= 0.5:
             known = any(sides_of.role(s) for s in sides) or _are_a_and_b(sides)
             return _two_folders(tree, chosen, direction, or_classes=not known)
-        if _are_a_and_b(sides) or all(sides_of.role(s) for s in sides):
-            return _unpaired(tree, chosen)
+        if direction or _are_a_and_b(sides) or all(sides_of.role(s) for s in sides):
+            return _unpaired(tree, chosen, direction)
     return _classes(tree, by_top)
 
 
@@ -124,20 +124,17 @@ def _pairs(
     return Found(layout, words, splits, sides=sides, unmatched=tuple(unmatched))
 
 
-def _unpaired(tree: Tree, by_top: dict[str, list[Place]]) -> Found:
-    wanted = max(by_top)
-    splits: Splits = defaultdict(list)
-    for place in by_top[wanted]:
-        splits[place.split].append(Example(_stem(place.name), tree.pictures[place.name]))
-    a, b = sorted(by_top)
-    counts = f"{len(by_top[a])} of {a} and {len(by_top[b])} of {b}"
-    folder = next(p.name for p in by_top[b] if p.split in ("train", ""))
-    note = (
-        f"The two sides are not pairs ({counts}): no method of this version learns unpaired translation. "
-        "Pictures of one side alone can be learned with --task none: name the folder "
-        f"{tree.root / PurePosixPath(folder).parent}."
-    )
-    return Found("unpaired sides", f"two sides without pairs, {counts}", splits, unpaired=True, notes=(note,))
+def _unpaired(tree: Tree, by_top: dict[str, list[Place]], direction: str | None) -> Found:
+    names = sorted(by_top)
+    given, wanted = names[0], names[1]
+    if direction or not _are_a_and_b(names):  # A is given by custom
+        given, wanted = sides_of.choose((given, wanted), direction, _looker(tree, by_top), or_classes=True)
+    splits: dict[str, Splits] = {side: defaultdict(list) for side in names}
+    for side, members in by_top.items():
+        for p in members:
+            splits[side][p.split].append(Example(_stem(p.name), tree.pictures[p.name]))
+    words = f"two sides without pairs, {given} given and {wanted} wanted"
+    return Found("unpaired sides", words, splits[wanted], sides=(given, wanted), given=splits[given])
 
 
 def _classes(tree: Tree, by_top: dict[str, list[Place]]) -> Found:

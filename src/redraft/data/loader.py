@@ -16,7 +16,7 @@ from redraft.data.cache import Store
 
 
 class Raw(NamedTuple):
-    """One batch as stored: cropped and flipped, both sides alike; values still integers.
+    """One batch as stored: cropped and flipped, both sides of a pair alike; values still integers.
 
     ``target``     [N, C, size, size] uint8 (uint16 from 16-bit folders)
     ``condition``  [N, Cc, size, size] uint8, label indices [N, 2 size, 2 size] uint8, or None
@@ -35,9 +35,21 @@ class Raw(NamedTuple):
         return Raw(self.target.to(device), condition, category, self.names)
 
 
+class _Cut(NamedTuple):
+    """Which pictures of one side are taken, [n] each, and how."""
+
+    rows: np.ndarray
+    offsets: np.ndarray  # [n, 2], row and column of the crop's corner
+    mirrored: np.ndarray
+
+    def share(self, rank: int, world: int) -> _Cut:
+        return _Cut(*(of[rank::world] for of in self))
+
+
 class Loader:
     """``batch(t)`` depends on (seed, t) alone; every epoch takes each picture once, in an order of its own.
 
+    Sides that are not pairs have epochs, orders, crops and mirrors of their own.
     ``batch`` counts the pictures of all processes together; picture i of it goes to process i % world.
     ``flip``: mirror left to right with probability one half.
     """
@@ -62,49 +74,60 @@ class Loader:
             raise UsageError(f"Pictures of {store.target.shape[-1]} px hold no crop of {size} px.")
         self._target = _windows(store.target, size)
         self._condition = _condition_windows(store, size)
-        self._order = functools.lru_cache(maxsize=4)(self._draw_order)
+        self._order = functools.lru_cache(maxsize=8)(self._draw_order)
 
     def batch(self, t: int) -> Raw:
         """The t-th batch, this process's share of it."""
-        rng = stream(self.seed, "augment", t)
+        wanted = given = self._cut(t, "", len(self.store))
+        if not self.store.paired and self.store.condition is not None:
+            given = self._cut(t, ", given", len(self.store.condition))
+        return self._take(wanted.share(self.rank, self.world), given.share(self.rank, self.world))
+
+    def _cut(self, t: int, side: str, total: int) -> _Cut:
+        """What the t-th global batch takes of a side that has ``total`` pictures."""
+        rng = stream(self.seed, f"augment{side}", t)
         offsets = torch.randint(self.margin + 1, (self.count, 2), generator=rng).numpy()
         mirrored = torch.randint(2, (self.count,), generator=rng).numpy().astype(bool) & self.flip
-        mine = slice(self.rank, None, self.world)
-        return self._take(self._places(t)[mine], offsets[mine], mirrored[mine])
+        return _Cut(self._places(t, side, total), offsets, mirrored)
 
-    def _places(self, t: int) -> np.ndarray:
+    def _places(self, t: int, side: str, total: int) -> np.ndarray:
         """Row of the store for each picture of the t-th global batch: epochs laid end to end."""
         positions = np.arange(t * self.count, (t + 1) * self.count)
-        epochs, within = positions // len(self.store), positions % len(self.store)
+        epochs, within = positions // total, positions % total
         rows = np.empty(self.count, np.int64)
         for epoch in np.unique(epochs):
-            rows[epochs == epoch] = self._order(int(epoch))[within[epochs == epoch]]
+            rows[epochs == epoch] = self._order(int(epoch), side, total)[within[epochs == epoch]]
         return rows
 
-    def _draw_order(self, epoch: int) -> np.ndarray:
-        rng = stream(self.seed, "order", epoch)
-        return torch.randperm(len(self.store), generator=rng).numpy()
+    def _draw_order(self, epoch: int, side: str, total: int) -> np.ndarray:
+        return torch.randperm(total, generator=stream(self.seed, f"order{side}", epoch)).numpy()
 
-    def _take(self, rows: np.ndarray, offsets: np.ndarray, mirrored: np.ndarray) -> Raw:
-        y, x = offsets[:, 0], offsets[:, 1]
-        target = _mirror(self._target[rows, :, y, x], mirrored)
+    def _take(self, wanted: _Cut, given: _Cut) -> Raw:
+        rows, (y, x) = wanted.rows, wanted.offsets.T
+        target = _mirror(self._target[rows, :, y, x], wanted.mirrored)
         condition, category = None, None
+        y, x = given.offsets.T
         if self._condition is not None and self._condition.ndim == 5:  # labels, at twice the size
-            condition = _mirror(self._condition[rows, 2 * y, 2 * x], mirrored)
+            condition = _mirror(self._condition[given.rows, 2 * y, 2 * x], given.mirrored)
         elif self._condition is not None:
-            condition = _mirror(self._condition[rows, :, y, x], mirrored)
+            condition = _mirror(self._condition[given.rows, :, y, x], given.mirrored)
         if self.store.category is not None:
             category = torch.from_numpy(self.store.category[rows])
         return Raw(target, condition, category, tuple(self.store.names[i] for i in rows))
 
 
 def in_order(store: Store, batch: int, size: int | None = None) -> Iterator[Raw]:
-    """Every example once, in the store's order, the middle cropped, nothing mirrored: for evaluation."""
+    """Every example once, in the store's order, the middle cropped, nothing mirrored: for evaluation.
+
+    Of sides that are not pairs every wanted picture once; the given ones go round, or end, beside them.
+    """
     size = size or store.target.shape[-1] - store.margin
     loader = Loader(store, batch=1, seed=0, size=size)
+    beside = len(store) if store.condition is None else len(store.condition)
     for start in range(0, len(store), batch):
         rows = np.arange(start, min(start + batch, len(store)))
-        yield loader._take(rows, np.full((len(rows), 2), loader.margin // 2), np.zeros(len(rows), bool))
+        middle, none = np.full((len(rows), 2), loader.margin // 2), np.zeros(len(rows), bool)
+        yield loader._take(_Cut(rows, middle, none), _Cut(rows % beside, middle, none))
 
 
 def _windows(array: np.ndarray, size: int) -> np.ndarray:

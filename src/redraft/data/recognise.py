@@ -13,7 +13,7 @@ from redraft.core.errors import DataError, RedraftError
 from redraft.data import direction as sides_of
 from redraft.data import labelmaps, layouts, source, tables
 from redraft.data.folder import ConditionKind, Example, Folder
-from redraft.data.layouts import Found, evenly
+from redraft.data.layouts import Found, Splits, evenly
 from redraft.data.scan import Tree, scan
 from redraft.data.source import Source
 from redraft.data.splits import make_split
@@ -26,7 +26,9 @@ def recognise(path: str | Path, *, direction: str | None = None, seed: int = 0) 
     """Understand a folder (or a zip) of pictures.
 
     ``direction`` answers which side is given and which is wanted: "sketches:photos", "left:right",
-    "AtoB", or "classes" when two folders are no pairs. ``seed`` draws the test split where the folder
+    "AtoB", or "classes" when two folders are no pairs. Two folders without partners of equal names are
+    categories, unless ``direction`` or their names (A and B) say that they are sides: then ``Folder.given``
+    holds the given side. ``seed`` draws the test split where the folder
     has none. Raises Ambiguous with the candidate answers, DataError when there is nothing to learn.
     """
     root = Path(path).expanduser()
@@ -90,14 +92,17 @@ def _refuse_clips(tree: Tree) -> None:
 
 
 def _folder(found: Found, tree: Tree, seed: int) -> Folder:
-    examples, made, notes = _splits(found, tree, seed)
+    examples, made, notes = _splits(found.splits, tree, seed)
     examples, half = _whole(examples)
+    given, made_too, more = _splits(found.given, tree, seed) if found.given else ({}, False, ())
     every = [e for group in examples.values() for e in group]
     if not every:
         raise DataError(f"{tree.root} holds no example that is whole: see redraft data check.")
-    kind, labels = _condition(found, every)
-    channels, bits = _depth([e.target for e in every])
     conditions = [e.condition for e in every if e.condition]
+    kind, labels = _condition(found, conditions)
+    if given:  # whatever they hold, they are pictures here
+        conditions, kind = [e.target for group in given.values() for e in group], "picture"
+    channels, bits = _depth([e.target for e in every])
     grey = _depth(conditions)[0] if kind == "picture" else 3
     folder = Folder(
         root=tree.root,
@@ -111,19 +116,19 @@ def _folder(found: Found, tree: Tree, seed: int) -> Folder:
         channels=channels,
         condition_channels=grey,
         bits=bits,
-        made_split=made,
-        unpaired=found.unpaired,
+        made_split=made or made_too,
+        given=given,
         unmatched=(*found.unmatched, *half),
-        notes=(*found.notes, *notes, *tree.problems),
+        notes=(*found.notes, *dict.fromkeys(notes + more), *tree.problems),
     )
     return _with_sentence(folder, found, labels)
 
 
 def _splits(
-    found: Found, tree: Tree, seed: int
+    found: Splits, tree: Tree, seed: int
 ) -> tuple[dict[str, tuple[Example, ...]], bool, tuple[str, ...]]:
-    train = [*found.splits.get("train", []), *found.splits.get("", [])]
-    test, validation = found.splits.get("test", []), found.splits.get("validation", [])
+    train = [*found.get("train", []), *found.get("", [])]
+    test, validation = found.get("test", []), found.get("validation", [])
     notes: tuple[str, ...] = ()
     if test and validation:
         notes = (f"{len(validation)} validation pictures are left alone: the test pictures are used.",)
@@ -159,8 +164,7 @@ def content_key(root: Path, examples: Sequence[Example]) -> str:
     return digest.hexdigest()
 
 
-def _condition(found: Found, every: Sequence[Example]) -> tuple[ConditionKind, labelmaps.Labels | None]:
-    sources = [e.condition for e in every if e.condition]
+def _condition(found: Found, sources: Sequence[Source]) -> tuple[ConditionKind, labelmaps.Labels | None]:
     if not sources:
         return "none", None
     given, wanted = found.sides or ("", "")
@@ -194,8 +198,7 @@ def _depth(sources: Sequence[Source]) -> tuple[int, int]:
 
 
 def _with_sentence(folder: Folder, found: Found, labels: labelmaps.Labels | None) -> Folder:
-    train, test = (len(folder.examples[s]) for s in ("train", "test"))
-    parts = [f"{found.words}; {train} to train, {test} to test"]
+    parts = [f"{found.words}; {' and '.join(_counts(g) for g in (folder.given, folder.examples) if g)}"]
     parts[0] += " (split made here)" if folder.made_split else ""
     if labels:
         colours = "indices" if labels.palette is None else "colours"
@@ -212,6 +215,10 @@ def _with_sentence(folder: Folder, found: Found, labels: labelmaps.Labels | None
         parts.append("captions")
     parts.append(f"targets in {_colour(folder.channels)}" + (" of 16 bits" if folder.bits == 16 else ""))
     return replace(folder, understood=f"{folder.root}: {', '.join(parts)}.")
+
+
+def _counts(examples: dict[str, tuple[Example, ...]]) -> str:
+    return f"{len(examples['train'])} to train, {len(examples['test'])} to test"
 
 
 def _colour(channels: int) -> str:

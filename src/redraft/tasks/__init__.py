@@ -8,6 +8,7 @@ from redraft.tasks.none import Nothing
 from redraft.tasks.pairs import PictureToPicture
 from redraft.tasks.recover import Recover
 from redraft.tasks.task import Task
+from redraft.tasks.unpaired import Unpaired
 from redraft.tasks.upscale import Upscale
 
 TASKS: dict[str, type[Task]] = {
@@ -16,6 +17,7 @@ TASKS: dict[str, type[Task]] = {
     "labels": LabelsToPhoto,
     "edges": EdgesToPhoto,
     "pairs": PictureToPicture,
+    "unpaired": Unpaired,
     "recover": Recover,
     "upscale": Upscale,
     "colour": Colour,

@@ -35,6 +35,8 @@ class EdgesToPhoto:
     def misfit(folder: Folder) -> str | None:
         if folder.condition_kind == "labels":
             return "its conditions are label maps, not drawings (use --task labels)"
+        if folder.unpaired:
+            return "its two sides are not pairs (use --task unpaired, or name the folder of the photos)"
         return None
 
     @classmethod

@@ -28,6 +28,8 @@ class PictureToPicture:
 
     @staticmethod
     def misfit(folder: Folder) -> str | None:
+        if folder.unpaired:
+            return "its two sides are not pairs (use --task unpaired)"
         return "its pictures come without partners" if folder.condition_kind == "none" else None
 
     @classmethod
