@@ -14,13 +14,12 @@ from redraft.app.compare_measure import Measured, Protocol, failure, measured, r
 from redraft.app.compare_page import comparison
 from redraft.app.compare_plan import RESULT, Planned, entries, finished, refuse_other, trainings
 from redraft.app.evaluate import questions, real_pairs
-from redraft.app.examples import store
 from redraft.app.model import Model
 from redraft.app.refuse import refuse_empty, refuse_length
 from redraft.app.show import say
-from redraft.app.train import checked, fit_run, length, pictures_key
+from redraft.app.train import checked, fit_run, length
 from redraft.core import images
-from redraft.core.errors import CheckpointError, Interrupted, OutOfSpace, UsageError, unknown
+from redraft.core.errors import Interrupted, OutOfSpace, UsageError, unknown
 from redraft.data import Folder
 from redraft.evaluation import comparison as report
 from redraft.evaluation.features import FEATURES
@@ -56,9 +55,9 @@ def compare(
     where = pick_device(device)
     name = data or places[0]
     if methods is None:
-        planned = finished(places)
+        planned, task = finished(places)
         folder = open_folder(name, direction)
-        place = Path(out or f"runs/compare-{Path(name).name}-{planned[0].entry.method}")
+        place = Path(out or f"runs/compare-{Path(name).name}-{task}")
     else:
         wanted, common = entries(methods, settings)
         examined = checked(name, direction)
@@ -69,7 +68,7 @@ def compare(
         planned = trainings(
             examined, wanted, common, task=task, recipe=recipe, size=size, seeds=seeds, out=place
         )
-    refuse_other(place, planned if methods else [])
+    refuse_other(place, planned if methods else [], folder)
     try:
         return _Sitting(folder, planned, place, where, pictures, features).go(train=methods is not None)
     except (Interrupted, KeyboardInterrupt):
@@ -114,8 +113,10 @@ class _Sitting:
                 if why:
                     return failure(one, why)
             return measured(one, self._protocol(one), self.out / "measured")
-        except (Interrupted, OutOfSpace, CheckpointError):
+        except Interrupted:
             raise
+        except OutOfSpace:
+            raise OutOfSpace(f"The disk of {self.out} is full: make room. {AGAIN}") from None
         except Exception as error:
             why = str(error) or type(error).__name__
             say(f"{one.entry.label}, seed {one.seed}, failed: {why}")
@@ -126,7 +127,6 @@ class _Sitting:
     def _train(self, one: Planned, run: Run) -> str:
         """Train, or go on, unless that is done already; why it failed in an earlier sitting, or ""."""
         if (one.place / "model").is_dir():
-            self._refuse_other_pictures(one, run)
             say("Trained already.")
             return ""
         if (one.place / FAILED).exists():
@@ -136,30 +136,19 @@ class _Sitting:
         fit_run(self.folder, run, one.place, self.device, resume=(one.place / "run.yaml").exists())
         return ""
 
-    def _refuse_other_pictures(self, one: Planned, run: Run) -> None:
-        import yaml
-
-        begun = yaml.safe_load((one.place / "run.yaml").read_text(encoding="utf-8"))
-        if begun.get("data") != pictures_key(store(self.folder, "train", run, margin=True)):
-            raise CheckpointError(
-                f"The pictures have changed since {one.place} was trained: give another --out."
-            )
-
     def _protocol(self, one: Planned) -> Protocol:
         """The same for all; made with the first model that there is."""
         if self.protocol is None:
             model = Model.from_pretrained(one.place, str(self.device))
             known, held_out = real_pairs(model, self.folder, self.pictures, 0)
             asked = questions(model.run, known, self.features)
-            truth = held_out.condition is not None and held_out.condition.ndim == 4
-            self.protocol = Protocol(
-                known=known, held_out=held_out, asked=asked, truth=truth, device=str(self.device)
-            )
+            self.protocol = Protocol(known=known, held_out=held_out, asked=asked, device=str(self.device))
             self.show = model.task.show
         return self.protocol
 
     def _report(self) -> Path:
-        real = real_pictures(self.protocol, self.show) if self.protocol else {}
+        truth = any(m.scores is not None and m.scores.truth for m in self.done)
+        real = real_pictures(self.protocol, self.show, truth) if self.protocol else {}
         title, facts = self._facts()
         page = comparison(title, facts, self.done, real)
         results = {
@@ -179,6 +168,7 @@ class _Sitting:
         seeds = sorted({p.seed for p in self.planned})
         train = run.train
         budget = f"{train.minutes:g} minutes" if train.minutes else f"{train.steps} steps"
+        threads = torch.get_num_threads()
         name = self.folder.root.name or str(self.folder.root)
         facts = {
             "data": self.folder.understood,
@@ -186,7 +176,7 @@ class _Sitting:
             "size": f"{run.task.spec.size} px",
             "training of each": f"{budget} by the clock, one after another" if train.minutes else budget,
             "seeds": ", ".join(map(str, seeds)),
-            "device": f"{self.device}, {torch.get_num_threads()} threads",
+            "device": f"{self.device}, {threads} thread{'s' if threads > 1 else ''}",
         }
         return f"{run.task_name}: {name}", facts
 

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from redraft.hub import bundle
 PROTOCOL = 1  # to be raised when what is measured changes
 SHOWN = 8  # held-out conditions whose pictures are shown
 VARIED, VARIANTS = 3, 5  # of so many of them, so many variants
-LONGEST = 4  # times the steps of training that the curve goes to
+LONGEST = 4  # the curve goes to so many times the steps of training, and to 20 at least
 CURVE = (0, 1, 2, 5, 10, 20, 50, 100)  # numbers of steps
 TRACED = 200  # held-out pairs that a curve is measured on
 PLAIN = ("Goes on at step", "The time is over", "The run had stopped before")  # events that are no trouble
@@ -93,19 +93,22 @@ class Protocol:
     known: Pair  # training pairs
     held_out: Pair
     asked: Asked
-    truth: bool  # targets are the truth of their conditions
     device: str
 
     def key(self, model_hash: str) -> str:
         """Changes when anything does that decides the numbers of a model."""
+        lpips = os.environ.get("REDRAFT_LPIPS", "")
+        names = [a.name for a in self.asked.agreements]
+        parts = (PROTOCOL, self._real, model_hash, self.asked.features.name, names, lpips)
+        return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
+
+    @cached_property
+    def _real(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
         for part in (*self.known, *self.held_out):
             if part is not None:
                 digest.update(repr(tuple(part.shape)).encode())
                 digest.update(part.contiguous().numpy().tobytes())
-        lpips = os.environ.get("REDRAFT_LPIPS", "")
-        names = [a.name for a in self.asked.agreements]
-        digest.update(repr((PROTOCOL, model_hash, self.asked.features.name, names, lpips)).encode())
         return digest.hexdigest()
 
 
@@ -152,6 +155,7 @@ def _kept(file: Path, key: str) -> Measured | None:
 def _measure(planned: Planned, protocol: Protocol, file: Path, key: str) -> Measured:
     model = Model.from_pretrained(planned.place, protocol.device)
     steps = model.run.method.langevin.steps
+    scores = measure(drawer(model, steps, 0), protocol.known, protocol.held_out, protocol.asked)
     made = Measured(
         label=planned.entry.label,
         method=planned.entry.method,
@@ -165,8 +169,8 @@ def _measure(planned: Planned, protocol: Protocol, file: Path, key: str) -> Meas
         default_steps=model.method.refine_steps,
         refine_steps=steps,
         events=events(planned.place),
-        scores=measure(drawer(model, steps, 0), protocol.known, protocol.held_out, protocol.asked),
-        curve=_curve(model, protocol, steps),
+        scores=scores,
+        curve=_curve(model, protocol, steps, scores.truth),
         pictures=_pictures(model, protocol, steps),
     )
     content = {
@@ -177,14 +181,12 @@ def _measure(planned: Planned, protocol: Protocol, file: Path, key: str) -> Meas
     return made
 
 
-def _curve(model: Model, protocol: Protocol, steps: int) -> tuple[Point, ...]:
-    longest = max(LONGEST * steps, CURVE[4])
+def _curve(model: Model, protocol: Protocol, steps: int, truth: bool) -> tuple[Point, ...]:
+    longest = max(LONGEST * steps, 20)
     wanted = sorted({*(k for k in CURVE if k <= longest), steps})
     c, x = protocol.held_out
     some = Pair(None if c is None else c[:TRACED], x[:TRACED])
-    return tuple(
-        refinement(partial(drawer, model, seed=0), some, protocol.asked, wanted, truth=protocol.truth)
-    )
+    return tuple(refinement(partial(drawer, model, seed=0), some, protocol.asked, wanted, truth=truth))
 
 
 def _pictures(model: Model, protocol: Protocol, steps: int) -> dict[str, Tensor]:
@@ -210,10 +212,11 @@ def _pictures(model: Model, protocol: Protocol, steps: int) -> dict[str, Tensor]
     return shown
 
 
-def real_pictures(protocol: Protocol, show: Any) -> dict[str, Tensor]:
+def real_pictures(protocol: Protocol, show: Any, truth: bool) -> dict[str, Tensor]:
     """The conditions as pictures, and the real pictures, of the rows that are shown."""
     held_out = protocol.held_out
     rows = spread_out(held_out, min(SHOWN, len(held_out.target)))
     c = None if held_out.condition is None else held_out.condition[rows]
     given = show(c, len(rows))
-    return ({} if given is None else {"given": given}) | {"real": held_out.target[rows]}
+    real = {"truth" if truth else "real": held_out.target[rows]}
+    return real if given is None else {"condition": given, **real}

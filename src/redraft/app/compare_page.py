@@ -11,10 +11,10 @@ from pathlib import Path
 from torch import Tensor
 
 from redraft.app.compare_measure import Measured
-from redraft.evaluation.compare import Advice, Contender, Over, recommend
+from redraft.evaluation.compare import Advice, Contender, Over, recommend, relied_on
 from redraft.evaluation.comparison import Comparison, System
 from redraft.evaluation.plots import Mark
-from redraft.evaluation.table import Interval, Scores, short
+from redraft.evaluation.table import Interval, Measure, Scores, short
 
 ROWS = ("draft", "refined")
 
@@ -50,8 +50,17 @@ def advise(groups: Mapping[str, Sequence[Measured]], some: Scores | None) -> Adv
         done = [r for r in group if r.scores is not None]
         row = done[0].row if done else "refined"
         cells = _cells(done, row)
-        failed = sum(bool(r.failed) for r in group)
-        contenders.append(Contender(name=label, cells=cells, seeds=len(done), failed=failed, row=row))
+        failed = [r.failed for r in group if r.failed]
+        contenders.append(
+            Contender(
+                name=label,
+                cells=cells,
+                seeds=len(done),
+                failed=len(failed),
+                why=failed[0] if failed else "",
+                row=row,
+            )
+        )
     measures = [] if some is None else some.measures
     return recommend(
         contenders, {} if some is None else _controls(some), measures, 0 if some is None else some.pictures
@@ -65,7 +74,7 @@ def _by_label(runs: Sequence[Measured]) -> dict[str, list[Measured]]:
     return groups
 
 
-def _measures(runs: Sequence[Measured]) -> tuple:  # type: ignore[type-arg]
+def _measures(runs: Sequence[Measured]) -> tuple[Measure, ...]:
     found = {m.name: m for r in runs if r.scores is not None for m in r.scores.measures}
     return tuple(found.values())
 
@@ -125,10 +134,23 @@ def _training(group: Sequence[Measured], done: Sequence[Measured]) -> dict[str, 
     memory = [r.megabytes for r in done if r.megabytes]
     facts["MB at the peak of training, all in all"] = f"{max(memory):,}" if memory else "not known"
     facts["parameters"] = f"{done[0].parameters:,}"
+    facts |= _each_seed(done)
     back = sum("went back" in event for r in group for event in r.events)
     facts["watchdog: went back"] = str(back)
     facts["watchdog: other words"] = str(sum(len(r.events) for r in group) - back)
     return facts
+
+
+def _each_seed(done: Sequence[Measured]) -> dict[str, str]:
+    """The measures that the advice relies on, seed by seed."""
+    first = done[0].scores
+    cells = _cells(done, done[0].row)
+    named = [] if first is None else relied_on(first.measures)
+    return {
+        f"{m.name}, each seed": ", ".join(short(v, m.digits) for v in cells[m.name].seeds)
+        for m in named
+        if m.name in cells
+    }
 
 
 def _curve(done: Sequence[Measured]) -> dict[str, list[Mark]]:

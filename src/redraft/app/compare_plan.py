@@ -10,12 +10,13 @@ from typing import Any
 
 import yaml
 
+from redraft.app.examples import store
 from redraft.app.refuse import refuse_file, refuse_settings
 from redraft.app.story import distinct
-from redraft.app.train import plan, settle
+from redraft.app.train import pictures_key, plan, settle
 from redraft.core.config import to_dict
 from redraft.core.errors import RedraftError, UsageError, unknown
-from redraft.data import Report
+from redraft.data import Folder, Report
 from redraft.hub import bundle
 from redraft.methods import METHODS
 from redraft.recipes.run import Run
@@ -119,8 +120,8 @@ def trainings(
     return made
 
 
-def finished(places: Sequence[str]) -> list[Planned]:
-    """Finished runs; those that differ in nothing but their seed are one method's."""
+def finished(places: Sequence[str]) -> tuple[list[Planned], str]:
+    """Finished runs by seed, and their task; those that differ in nothing but their seed are one method's."""
     made: list[tuple[Run, str, Path]] = []
     for place in dict.fromkeys(Path(p).resolve() for p in places):
         inside = place / "model" if (place / "model").is_dir() else place
@@ -129,7 +130,10 @@ def finished(places: Sequence[str]) -> list[Planned]:
     if len(made) < 2:
         raise UsageError("One run is no comparison; name two or more, or one DATA and --methods.")
     _refuse_other_tasks(made)
-    groups = list(dict.fromkeys(replace(run, seed=0) for run, _, _ in made))
+    groups: list[Run] = []
+    for run, _, _ in made:
+        if replace(run, seed=0) not in groups:
+            groups.append(replace(run, seed=0))
     names = _labels(groups, made)
     planned = []
     for run, _, place in made:
@@ -138,7 +142,7 @@ def finished(places: Sequence[str]) -> list[Planned]:
     for p in planned:
         if any(q.entry == p.entry and q.seed == p.seed and q is not p for q in planned):
             raise UsageError(f"Two of the runs are {p.entry.label} with seed {p.seed}; leave one out.")
-    return planned
+    return sorted(planned, key=lambda p: p.seed), made[0][0].task_name
 
 
 def _labels(groups: Sequence[Run], made: Sequence[tuple[Run, str, Path]]) -> list[str]:
@@ -165,21 +169,24 @@ def _refuse_other_tasks(made: Sequence[tuple[Run, str, Path]]) -> None:
                 )
 
 
-def refuse_other(out: Path, planned: Sequence[Planned]) -> None:
+def refuse_other(out: Path, planned: Sequence[Planned], folder: Folder) -> None:
     """A comparison goes into a new or empty folder, or goes on with what is the same comparison."""
     refuse_file(out, "a comparison")
     ours = {RESULT, "runs", "measured", "index.html"}
     if out.is_dir() and any(out.iterdir()) and not ours & {p.name for p in out.iterdir()}:
         raise UsageError(f"{out} holds other files than a comparison of ours; give another --out.")
     for p in planned:
-        if p.run is None:
+        begun = _begun(p.place)
+        if p.run is None or begun is None:
             continue
-        if change := difference(_begun(p.place) or p.run.to_dict(), p.run.to_dict()):
+        if change := difference(begun, p.run.to_dict()):
             key, before, now = change
             raise UsageError(
                 f"{p.place} was begun with {key} = {before!r}, not {now!r}: set it back to go on with this "
                 "comparison, or give another --out."
             )
+        if begun.get("data") != pictures_key(store(folder, "train", p.run, margin=True)):
+            raise UsageError(f"The pictures have changed since {p.place} was begun: give another --out.")
 
 
 def _begun(place: Path) -> dict[str, Any] | None:

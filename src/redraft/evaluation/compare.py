@@ -49,6 +49,7 @@ class Contender:
     cells: Mapping[str, Over]  # by the measure's name
     seeds: int  # that were trained and measured
     failed: int = 0  # seeds that were not
+    why: str = ""  # they failed
     row: str = "refined"  # which of its pictures these are, "draft" or "refined"
 
 
@@ -73,11 +74,12 @@ def recommend(
     ``controls`` are rows by name, of which "mean picture..." and "nearest training..." count: a method that
     is not clearly better than each of them in something is never recommended. ``pictures``: held-out ones.
     """
-    relied = _relied(measures)
+    relied = relied_on(measures)
     able = [c for c in contenders if c.seeds]
     fails = [_failed(c) for c in contenders if c.failed]
     if not able:
-        return Advice(kind="none", chosen=(), says="No method came to an end: see why below.", reasons=())
+        says = "No method came to an end: see why below."
+        return Advice(kind="none", chosen=(), says=says, reasons=tuple(fails))
     trials = {c.name: [_trial(c, name, row, relied) for name, row in _counting(controls)] for c in able}
     fit = [c for c in able if all(t.passed for t in trials[c.name])]
     told = [t.told for c in able for t in trials[c.name]]
@@ -115,7 +117,7 @@ def _upwards(x: Interval, m: Measure) -> Interval:
     return x
 
 
-def _relied(measures: Sequence[Measure]) -> list[Measure]:
+def relied_on(measures: Sequence[Measure]) -> list[Measure]:
     """KID, agreement, LPIPS where there is truth, diversity; not what a mean picture does well in."""
     quality = [m for m in measures if m.agreement or m.name.split(" (")[0] in ("KID", "LPIPS")]
     return [*quality, *(m for m in measures if m.name == "diversity")]
@@ -141,12 +143,10 @@ def _trial(c: Contender, control: str, row: Mapping[str, Interval], relied: Sequ
     if control.startswith("nearest"):
         counted = [m for m in counted if not m.name.startswith("KID")]
     signs = {m.name: clearly(_interval(c, m), row[m.name], m) for m in counted}
-    behind = "; ".join(
-        f"{m.name}: {c.name} {show(_interval(c, m))}, {control} {show(row[m.name])}" for m in counted
-    )
-    wins = [name for name, sign in signs.items() if sign > 0]
-    losses = [name for name, sign in signs.items() if sign < 0]
-    who, what = _made_by(c), f"the {control}"
+    behind = "; ".join(f"{_name(m)} {show(_interval(c, m))} against {show(row[m.name])}" for m in counted)
+    wins = [_name(m) for m in counted if signs[m.name] > 0]
+    losses = [_name(m) for m in counted if signs[m.name] < 0]
+    who, what = _made_by(c), "the " + control + (" picture" if control.startswith("nearest") else "")
     if not counted:
         return _Trial(True, Finding(f"No measure sets {who} beside {what}.", ""))
     if wins:
@@ -168,18 +168,26 @@ def _choose(fit: Sequence[Contender], relied: Sequence[Measure]) -> tuple[str, l
         (a,) = best
         if not rest:
             return "clear", best, f"Take {a.name}: it alone is clearly better than the controls."
-        wins = [m.name for m in relied if any(_sign(a, b, m) > 0 for b in rest)]
+        wins = [_name(m) for m in relied if any(_sign(a, b, m) > 0 for b in rest)]
         clear = f"it is clearly better than {_and([c.name for c in rest])} in {_and(wins)}"
         return "clear", best, f"Take {a.name}: {clear}, and clearly worse in nothing that is relied on."
-    pairs = [(a, b, m) for a in best for b in best for m in relied if _sign(a, b, m) > 0]
-    better = f" Both are better than {_and([c.name for c in rest])}." if rest and len(best) == 2 else ""
-    if not pairs:
+    better = _left_behind(best, rest, relied)
+    strong = {a.name: [_name(m) for m in relied if any(_sign(a, b, m) > 0 for b in best)] for a in best}
+    told = [f"{name} for {_and(names)}" for name, names in strong.items() if names]
+    if not told:
         says = f"No clear difference between {_and([c.name for c in best])}: the intervals overlap."
         return "no clear difference", best, says + better + _cheapest(best)
-    strong = {a.name: [m.name for m in relied if any(_sign(a, b, m) > 0 for b in best)] for a in best}
-    told = [f"{name} for {_and(names)}" for name, names in strong.items() if names]
-    says = f"It depends on what matters: {', '.join(told)}."
-    return "trade-off", best, says + better
+    return "trade-off", best, f"It depends on what matters: {', '.join(told)}.{better}"
+
+
+def _left_behind(best: Sequence[Contender], rest: Sequence[Contender], relied: Sequence[Measure]) -> str:
+    """In what the others are clearly worse than one of the best, and better than none."""
+    told = []
+    for c in rest:
+        over = [a for a in best if _dominates(a, c, relied)]
+        in_what = [_name(m) for m in relied if any(_sign(a, c, m) > 0 for a in over)]
+        told.append(f" {c.name} is clearly worse than {_and([a.name for a in over])} in {_and(in_what)}.")
+    return "".join(told)
 
 
 def _dominates(a: Contender, b: Contender, relied: Sequence[Measure]) -> bool:
@@ -200,7 +208,7 @@ def _differences(able: Sequence[Contender], relied: Sequence[Measure]) -> list[F
         with_numbers = [c for c in able if _known(c, m)]
         if not with_numbers:
             continue
-        behind = f"{m.name}: " + ", ".join(f"{_made_by(c)} {show(_interval(c, m))}" for c in with_numbers)
+        behind = ", ".join(f"{_made_by(c)} {show(_interval(c, m))}" for c in with_numbers)
         wins = [
             f"{a.name} {_better(m)} than {_and(worse)}"
             for a in able
@@ -252,10 +260,8 @@ def _seeds(able: Sequence[Contender], pictures: int) -> Finding:
 
 def _failed(c: Contender) -> Finding:
     if not c.seeds:
-        return Finding(f"{c.name} did not come to an end.", "see the table of training for why")
-    return Finding(
-        f"{c.failed} of {c.seeds + c.failed} seeds of {c.name} failed.", "see the table of training"
-    )
+        return Finding(f"{c.name} could not be compared.", c.why)
+    return Finding(f"{c.failed} of {c.seeds + c.failed} seeds of {c.name} failed.", c.why)
 
 
 def _interval(c: Contender, m: Measure) -> Interval | None:
@@ -272,15 +278,18 @@ def _made_by(c: Contender) -> str:
 
 
 def _better(m: Measure) -> str:
-    return "more varied, nearer to 1," if m.name == "diversity" else "clearly better"
+    return "clearly nearer to real variety" if m.name == "diversity" else "clearly better"
 
 
 def _title(m: Measure) -> str:
-    if m.name == "diversity":
-        return "Diversity"
-    return (
-        f"Agreement ({m.name})" if m.agreement and m.name != "agreement" else m.name[0].upper() + m.name[1:]
-    )
+    if m.agreement and m.name != "agreement":
+        return f"Agreement ({m.name})"
+    return m.name[0].upper() + m.name[1:]
+
+
+def _name(m: Measure) -> str:
+    """Without the features, which the sentence on what is relied on names."""
+    return m.name.split(" (")[0]
 
 
 def _and(names: Sequence[str]) -> str:

@@ -100,7 +100,7 @@ def markdown(page: Comparison) -> str:
 
 
 def _plain(cell: Over | None, m: Measure) -> str:
-    if cell is None or math.isnan(cell.value):
+    if cell is None or math.isnan(cell.value) or (m.name == "MB" and not cell.value):
         return "–"
     said = short(cell.value, m.digits)
     if cell.pictures.low != cell.pictures.high:
@@ -132,6 +132,8 @@ def _inputs(page: Comparison, done: Sequence[System], folder: Path) -> str:
     for s in done:
         for row in ("draft", "refined"):
             columns.append((s.name, _row_name(s, row), s.pictures[row], row == s.row))
+    if not done:
+        return ""
     size = max(x.shape[-1] for _, _, x, _ in columns)
     cells = []
     for i, (name, what, x, chosen) in enumerate(columns):
@@ -224,6 +226,8 @@ def _worth(page: Comparison, columns: Sequence[tuple[System, str]]) -> list[str]
 
 
 def _over(cell: Over | None, m: Measure) -> str:
+    if m.name == "MB" and cell is not None and not cell.value:
+        cell = None  # what the process held already was enough
     shown = number(None if cell is None else cell.pictures, m)
     if cell is None or math.isnan(cell.value) or len(cell.seeds) < 2:
         return shown
