@@ -57,7 +57,7 @@ def _settings(method: str, spec: Spec, pictures: int) -> Settings:
     if method == "pix2pix":
         return Pix2Pix.Config()
     if method == "cut":
-        return Cut.Config()
+        return Cut.Config(patches=64)
     if method == "solver":
         seen = spec.condition == "picture" and spec.paired  # beside the picture, so the energy is of patches
         return Solver.Config(langevin=_patch_chain(spec.size) if seen else _chain(spec.size))
@@ -74,7 +74,7 @@ def _train(method: str, spec: Spec, pictures: int) -> Train:
     if method == "gan":
         solver = 1e-3
     if method == "cut":
-        batch, solver, initializer = 4, 2e-4, 4e-4
+        batch, solver, initializer = 2, 4e-4, 4e-4
     if method == "solver":
         initializer = 2e-4  # it has learnt before
     beta = 0.5 if method in ("pix2pix", "cut") else 0.0
@@ -102,7 +102,7 @@ def _networks(task: Task, method: str, pictures: int) -> Networks:
     more = 1.5 if pictures >= MANY and spec.size >= 64 else 1.0
     if method == "cut":
         return Networks(
-            solver="patchgan", initializer="cut", solver_width=32, initializer_width=int(24 * more)
+            solver="patchgan", initializer="cut", solver_width=32, initializer_width=int(16 * more)
         )
     if spec.condition == "picture":
         width = int(32 * more)
