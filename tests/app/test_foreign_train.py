@@ -1,4 +1,4 @@
-"""``redraft train --method solver --initializer MODEL``: of models of ours, other code's weights, ONNX files."""
+"""``redraft train --method solver --initializer MODEL``: models of ours, other weights, ONNX files."""
 
 from __future__ import annotations
 

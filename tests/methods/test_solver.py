@@ -14,6 +14,7 @@ from redraft.core.types import Pair, Spec
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.solver import Solver
+from redraft.nets.classic import classic_solver
 from redraft.nets.decoder import Decoder
 from redraft.nets.energy import GlobalEnergy, PatchEnergy
 from redraft.nets.parts import Energy, Initializer
@@ -127,14 +128,17 @@ def test_what_the_condition_fixes_stays() -> None:
     assert torch.equal(made.images[:, :1], c[:, :1]) and torch.equal(made.drafts[:, :1], c[:, :1])
 
 
-def test_a_solver_that_sees_no_condition_has_no_wrong_ones() -> None:
+@pytest.mark.parametrize("classic", [False, True])
+def test_a_solver_that_sees_no_condition_has_no_wrong_ones(classic: bool) -> None:
     """As where two sides have no pairs: the initializer starts from a picture that it does not see."""
     _, initializer = networks("picture")
-    blind = GlobalEnergy(Spec(size=16, channels=3, condition="none"), 4)
-    blind.encode = lambda c: ()  # type: ignore[method-assign]
+    alone = Spec(size=16, channels=3, condition="none")
+    blind = classic_solver(alone) if classic else GlobalEnergy(alone, 4)
     method = Solver(Solver.Config(langevin=CHAIN), solver=blind, initializer=initializer)
-    values = method.step(batch("picture"), Recorder(), BatchNoise(stream(2)))
+    c, x = batch("picture")
+    values = method.step(Pair(c, x), Recorder(), BatchNoise(stream(2)))
     assert "energy_wrong" not in values
+    assert torch.equal(method.energy(x, c), method.energy(x, c.flip(0)))
 
 
 class Frozen(Initializer):

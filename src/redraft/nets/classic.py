@@ -69,7 +69,7 @@ class Descriptor(Energy):
 
     def encode(self, c: Tensor | None) -> tuple[Tensor, ...]:
         """The condition's share of the layer where it enters, ([N, C', H', W'],); () without one."""
-        if c is None:
+        if c is None or self.kind == "none":
             return ()
         if self.kind == "category":
             side = self.sides[self.enters]

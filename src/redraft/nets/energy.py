@@ -36,7 +36,7 @@ class GlobalEnergy(Energy):
             nn.init.normal_(self.project.weight, 0, top**-0.5)
 
     def encode(self, c: Tensor | None) -> Code:
-        if c is None:
+        if c is None or not hasattr(self, "film"):  # without pairs it sees nothing of the given side
             return ()
         return (self.film(c)[:, :, None, None], self.project(c))
 
