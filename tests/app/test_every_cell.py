@@ -1,0 +1,94 @@
+"""Every cell of method x task that is marked: a folder of pictures goes in, pictures come out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from painting import paint
+from PIL import Image
+
+import redraft
+from redraft.app.train import train
+from redraft.core.rng import stream
+from redraft.recipes import RECIPES, build
+from redraft.recipes.matrix import matrix, method_for
+from redraft.recipes.run import Run
+from redraft.tasks import TASKS
+
+CELLS = [(m, t) for m, row in matrix().items() for t, reason in row.items() if reason is None]
+TINY = ["networks.solver_width=4", "networks.initializer_width=4", "train.batch=2", "method.langevin.steps=1"]
+SIZE = 16
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A small folder for each kind of data."""
+    root = tmp_path_factory.mktemp("kinds")
+    for i in range(6):
+        paint(root / "alone" / f"{i}.png", i, SIZE)
+        paint(root / "classes" / ("ball", "dot")[i % 2] / f"{i}.png", i, SIZE)
+        paint(root / "pairs" / "trainA" / f"{i}.png", i, SIZE)
+        paint(root / "pairs" / "trainB" / f"{i}.png", i + 50, SIZE)
+        paint(root / "sides" / "trainA" / f"horse{i}.png", i, SIZE)
+        paint(root / "sides" / "trainB" / f"zebra{i}.png", i + 90, SIZE)
+        paint(root / "labels" / "photos" / f"{i}.png", i, SIZE)
+        said = torch.randint(3, (SIZE, SIZE), generator=stream(i, "labels")).numpy().astype("uint8")
+        picture = Image.fromarray(said, "P")
+        picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+        (root / "labels" / "labels").mkdir(parents=True, exist_ok=True)
+        picture.save(root / "labels" / "labels" / f"{i}.png")
+    kinds = {"category": "classes", "labels": "labels", "pairs": "pairs", "unpaired": "sides"}
+    return {task: root / kinds.get(task, "alone") for task in TASKS}
+
+
+def given(task: str, folder: Path) -> str | None:
+    """A condition of the task."""
+    if task in ("none", "category"):
+        return "ball" if task == "category" else None
+    inside = {"labels": "labels", "pairs": "trainA", "unpaired": "trainA"}.get(task, "")
+    return str(sorted((folder / inside).glob("*.png"))[0])
+
+
+def generator(task: str, run: Run, out: Path) -> Path:
+    """A model of another method whose generator ``solver`` refines: fresh weights will do."""
+    from redraft.app.model import Model
+    from redraft.evaluation.calibration import Calibration
+
+    method = method_for(task, {"none": "gan", "category": "gan", "unpaired": "cut"}.get(task, "pix2pix"))
+    theirs = RECIPES["modern"](run.task, method, 6, 0).override(TINY)
+    Model(theirs, build(theirs), Calibration.of(torch.zeros(4), None, None)).save_pretrained(
+        out, "a generator"
+    )
+    return out
+
+
+@pytest.mark.parametrize(("method", "task"), CELLS, ids=lambda word: word)
+def test_a_marked_cell_trains_and_makes_pictures(
+    method: str, task: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder, more = folders[task], {}
+    if method == "solver":
+        from redraft.app.check import open_folder
+
+        made_for = RECIPES["modern"](TASKS[task].of(open_folder(str(folder)), SIZE), "coopinit", 6, 0)
+        more["initializer"] = str(generator(task, made_for, tmp_path / "theirs"))
+    run = train(
+        str(folder),
+        task=task,
+        method=method,
+        size=SIZE,
+        steps=2,
+        out=str(tmp_path / "run"),
+        device="cpu",
+        settings=[*TINY, *(["coopinit.share=0.5"] if method == "coopinit" else [])],
+        **more,
+    )
+    model = redraft.Model.from_pretrained(run, device="cpu")
+    made = model(given(task, folder), variants=2, refine=1)
+    assert made.images.shape[0] == 2 and made.images.shape[-1] == SIZE
+    assert made.images.isfinite().all() and made.images.abs().max() <= 1
+    assert made.energies.isfinite().all() and not torch.equal(made.images, made.drafts)
+    assert np.isfinite(made.percentiles.numpy()).all()
