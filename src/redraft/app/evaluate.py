@@ -1,4 +1,4 @@
-"""Drafts and refined pictures against held-out truth, beside controls; and the report that shows them."""
+"""Drafts and refined pictures against held-out pictures, beside controls; and the report that shows them."""
 
 from __future__ import annotations
 
@@ -100,7 +100,10 @@ def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[
     train = gathered(
         pairs(store(folder, "train", run, margin=False), run, torch.device("cpu"), seed, TRAINING)
     )
-    test = gathered(pairs(store(folder, "test", run), run, torch.device("cpu"), seed, pictures))
+    unseen = store(folder, "test", run)
+    if not unseen.paired and unseen.condition is not None:
+        pictures = min(pictures, len(unseen.condition))  # each given picture once
+    test = gathered(pairs(unseen, run, torch.device("cpu"), seed, pictures))
     if len(test.target) < 2:
         raise DataError(
             f"{folder.root} has {len(test.target)} held-out picture; measuring takes two or more."
@@ -115,7 +118,8 @@ def questions(run: Run, known: Pair, features: str) -> Asked:
     if features == "judge" and seen is None:
         raise UsageError("--features judge is for models of categories; use small or efficientnet.")
     chosen: Features = JudgeFeatures(seen) if features == "judge" else FEATURES[features]()
-    return Asked(features=chosen, agreements=agreements, doubt=doubt, distance=Lpips.find())
+    paired = run.task.spec.paired
+    return Asked(features=chosen, agreements=agreements, doubt=doubt, distance=Lpips.find(), paired=paired)
 
 
 def _agreements(run: Run, known: Pair, cache: Path) -> tuple[list[Agreement], Any, Any]:
@@ -137,6 +141,11 @@ def _agreements(run: Run, known: Pair, cache: Path) -> tuple[list[Agreement], An
         says = "F-measure of the picture's edges against the drawing, within 1 px"
         score = Agreement(name="edges", says=says, score=lambda x, c: agree.edge_agreement(x, c[:, :1]))
         return [score], None, None
+    if run.task_name == "unpaired":
+        says = (
+            "edges where the given picture has them, 1 = all; the real rows stand beside other given pictures"
+        )
+        return [Agreement(name="content", says=says, score=agree.content_kept)], None, None
     kept: dict[str, tuple[str, Score]] = {
         "recover": ("known pixels", agree.known_error),
         "colour": ("brightness", agree.luma_error),

@@ -37,13 +37,14 @@ def page(
     n = len(rows)
     c, real = None if held_out.condition is None else held_out.condition[rows], held_out.target[rows]
     made = model.make(c, list(range(n)), refine=refine, seed=seed)
-    again = model.make(c, list(range(n, 2 * n)), refine=refine, seed=seed)
     few = min(CHAINS, n)
     chain = model.make(None if c is None else c[:few], list(range(few)), refine=refine, seed=seed, trace=True)
     given = model.task.show(c, n)
     main: dict[str, Tensor] = {} if given is None else {"given": given}
-    main |= {"draft": made.drafts, "refined": made.images, "refined, another z": again.images}
-    main |= {"truth" if c is not None and c.ndim == 4 else "real": real}
+    main |= {"draft": made.drafts, "refined": made.images}
+    if scores.paired:
+        again = model.make(c, list(range(n, 2 * n)), refine=refine, seed=seed)
+        main |= {"refined, another z": again.images, "truth" if scores.truth else "real": real}
     changed = torch.stack([heat(d, r) for d, r in zip(made.drafts, made.images, strict=True)])
     near = memory(low(made.images), low(known.target), low(held_out.target)).index
     energies = None

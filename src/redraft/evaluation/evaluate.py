@@ -20,7 +20,8 @@ from redraft.evaluation.diversity import relative_spread, variants_spread
 from redraft.evaluation.features import Features
 from redraft.evaluation.memory import low, memory
 from redraft.evaluation.paired import psnr, rmse, ssim
-from redraft.evaluation.table import Interval, Measure, Scores, mean_interval
+from redraft.evaluation.table import NEAREST, UNCHANGED, Interval, Measure, Scores, mean_interval
+from redraft.spaces.pixels import match_channels
 
 Score = Callable[[Tensor, Tensor], Tensor]  # (pictures, conditions or truths) -> one value a picture [N]
 
@@ -65,6 +66,7 @@ class Asked:
     agreements: Sequence[Agreement] = ()
     distance: Score | None = None  # LPIPS, where the user has it
     doubt: Score | None = None  # (x, c) -> error [N], for pictures that have no single truth
+    paired: bool = True  # False: pictures as conditions have no truth, their targets are unrelated
     variants: int = 4
     batch: int = 64
     most: int = 2000  # held-out pairs; of training pairs all that are given
@@ -85,18 +87,20 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
     """All measures of drafts, refined pictures and controls on held-out pairs.
 
     ``train`` and ``test`` hold conditions and targets of real pairs. A picture as condition has one truth
-    each (paired measures); a category or nothing has none, and then drafts are compared as a set alone.
+    each (paired measures); a category or nothing has none, nor has a picture where ``asked.paired`` is
+    False, and then drafts are compared as a set alone.
     """
     generator = torch.Generator().manual_seed(0)
     train, test = _some(train, len(train.target), generator), _some(test, asked.most, generator)
     c, real = test
-    has_truth = c is not None and c.ndim == 4
+    pictured = c is not None and c.ndim == 4
+    has_truth = pictured and asked.paired
     drafts, refined, energies = _draw_all(draw, c, len(real), asked, variant=0)
     truth = real if has_truth else None
     rows = {
         "draft": _Made(drafts, c, truth),
         "refined": _Made(refined, c, truth),
-        **_controls(train, test),
+        **(_controls(train, test) if has_truth or not pictured else _unpaired_controls(train, test)),
     }
     about = _Real(train.target, test, asked)
     for name, made in rows.items():
@@ -110,6 +114,7 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
         pictures=len(real),
         variants=asked.variants,
         truth=has_truth,
+        paired=asked.paired,
         measures=tuple(kept),
         rows={name: made.cells for name, made in rows.items()},
         change={
@@ -223,12 +228,25 @@ def _controls(train: Pair, test: Pair) -> dict[str, _Made]:
         rows["mean picture"] = _Made(train.target.mean(0, keepdim=True).expand_as(real), c, truth)
         if c is not None and train.condition is not None:
             _, index = nearest(descriptor(c).double(), descriptor(train.condition).double())
-            rows["nearest training condition's"] = _Made(train.target[index], c, truth)
+            rows[NEAREST] = _Made(train.target[index], c, truth)
         rows["real, training"] = _Made(
             train.target[:n], None if train.condition is None else train.condition[:n]
         )
     rows["real, held out"] = _Made(real, c, truth)
     return rows
+
+
+def _unpaired_controls(train: Pair, test: Pair) -> dict[str, _Made]:
+    """The given pictures as they are, and real ones, asked to agree with given ones that are not theirs."""
+    c, real = test
+    assert c is not None
+    n = len(real)
+    other = c.roll(1, 0)
+    return {
+        UNCHANGED: _Made(match_channels(c, real.shape[1]), c),
+        "real, training": _Made(train.target[:n], other[: len(train.target)]),
+        "real, held out": _Made(real, other),
+    }
 
 
 def _pick(categories: Tensor, wanted: int, i: int) -> int:

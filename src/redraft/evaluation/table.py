@@ -13,6 +13,10 @@ from torch import Tensor
 
 from redraft.core.rng import stream
 
+# rows of controls
+UNCHANGED = "given picture, unchanged"  # of translation without pairs
+NEAREST = "nearest training condition's"
+
 
 class Interval(NamedTuple):
     """A value with its 95 % interval; both ends equal the value where none is known."""
@@ -77,6 +81,7 @@ class Scores:
     worth_of: str = ""  # what that error is
     points: tuple[tuple[float, float], ...] = ()  # (energy, error) of each refined picture
     notes: tuple[str, ...] = ()
+    paired: bool = True  # False: conditions are pictures that have no truth, targets are unrelated to them
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from redraft.evaluation.table import Interval, Measure, Scores, short, show
+from redraft.evaluation.table import NEAREST, UNCHANGED, Interval, Measure, Scores, short, show
+
+FEW = 20  # held-out pictures below which no number decides
+SETS = ("KID", "Fréchet", "precision", "recall", "density", "coverage")  # of a set of pictures
 
 
 class Finding(NamedTuple):
@@ -14,12 +17,64 @@ class Finding(NamedTuple):
 
 
 def findings(scores: Scores) -> list[Finding]:
-    """Sentences in the order in which a reader asks: better? real? true? varied? copied? scored?"""
-    made = [_refinement(scores, m) for m in _of(scores, "KID", "SSIM", "PSNR", "LPIPS")]
+    """What takes worth from numbers; then as a reader asks: better? real? true? varied? copied? scored?"""
+    made = [_few(scores), *_lost(scores)]
+    made += [_refinement(scores, m) for m in _of(scores, "KID", "SSIM", "PSNR", "LPIPS")]
     made += [_refinement(scores, m) for m in _agreements(scores)]
-    made += [_realism(scores), *(_agreement(scores, m) for m in _agreements(scores)), _mean_picture(scores)]
+    agrees = _agreement if scores.paired else _content
+    made += [_realism(scores), *(agrees(scores, m) for m in _agreements(scores))]
     made += [_diversity(scores), _memory(scores), _worth(scores), _price(scores)]
     return [f for f in made if f is not None]
+
+
+def _few(scores: Scores) -> Finding | None:
+    if scores.pictures >= FEW:
+        return None
+    return Finding(
+        f"Fewer than {FEW} held-out pictures: the numbers below are a hint, not a result.",
+        f"held-out pictures: {scores.pictures}",
+    )
+
+
+def _lost(scores: Scores) -> list[Finding]:
+    """Controls that cost nothing and do as well or better, each in the measures where that is a loss."""
+    every = [m for m in scores.measures if m.better in ("higher", "lower")]
+    judged = [m for m in every if not m.name.startswith(("copies", "ms a picture", "MB"))]
+    of_sets = [m for m in judged if m.name.split(" (")[0] in SETS]
+    against = {_mean_row(scores): judged, UNCHANGED: of_sets}  # what is given agrees with itself
+    # as a set, the nearest conditions' pictures are real ones
+    against[NEAREST] = [m for m in judged if m not in of_sets]
+    return [f for row, measures in against.items() if (f := _lost_to(scores, row, measures)) is not None]
+
+
+def _lost_to(scores: Scores, row: str, measures: list[Measure]) -> Finding | None:
+    lost = []
+    for m in measures:
+        control, best = _cell(scores, row, m.name), _cell(scores, "refined", m.name)
+        if control is None or best is None or math.isnan(control.value) or not _as_good(control, best, m):
+            continue
+        lost.append((m.name, f"{m.name}: {row} {show(control)}, refined {show(best)}"))
+    if not lost:
+        return None
+    names = [name for name, _ in lost]
+    where = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    says = {
+        UNCHANGED: f"The given pictures, unchanged, do as well or better in {where}: nothing gained there.",
+        NEAREST: f"Looking up the nearest training condition's picture does as well or better in {where}.",
+    }.get(row, f"A mean picture does as well or better in {where}: do not read that alone.")
+    return Finding(says, "; ".join(behind for _, behind in lost))
+
+
+def _content(scores: Scores, m: Measure) -> Finding | None:
+    """Agreement with given pictures that have no truth: between unrelated pictures and no change at all."""
+    best, floor = _cell(scores, "refined", m.name), _cell(scores, "real, held out", m.name)
+    if best is None or floor is None:
+        return None
+    behind = f"{m.name}: refined {show(best)}, unrelated real pictures {show(floor)}, unchanged 1"
+    if best.low <= floor.high:
+        return Finding("Refined pictures keep no more of what is given than unrelated pictures have.", behind)
+    much = "most" if best.value > 0.7 else "some" if best.value > 0.3 else "little"
+    return Finding(f"Refined pictures keep {much} of the given pictures' content.", behind)
 
 
 def _refinement(scores: Scores, m: Measure) -> Finding | None:
@@ -59,6 +114,12 @@ def _agreement(scores: Scores, m: Measure) -> Finding | None:
     if best is None or ceiling is None:
         return None
     behind = f"{m.name}: refined {show(best)}, real held-out pictures {show(ceiling)}"
+    mean = _cell(scores, _mean_row(scores), m.name)
+    if mean is not None and _as_good(mean, best, m):
+        return Finding(
+            f"In {m.name} a mean picture does as well as refined ones: it says nothing of how they agree.",
+            f"{behind}, mean picture {show(mean)}",
+        )
     gap = best.value - ceiling.value if m.better == "higher" else ceiling.value - best.value
     if gap > 0 and not best.overlaps(ceiling):
         return Finding(
@@ -70,31 +131,12 @@ def _agreement(scores: Scores, m: Measure) -> Finding | None:
     return Finding(f"In {m.name} refined pictures stay behind real ones.", behind)
 
 
-def _mean_picture(scores: Scores) -> Finding | None:
-    row = next((r for r in scores.rows if r.startswith("mean picture")), None)
-    beaten = []
-    for m in scores.measures:
-        if m.better not in ("higher", "lower") or m.name.startswith(("copies", "ms a picture", "MB")):
-            continue
-        mean, best = _cell(scores, row, m.name) if row else None, _cell(scores, "refined", m.name)
-        if mean is None or best is None or math.isnan(mean.value):
-            continue
-        if (mean.value >= best.value) if m.better == "higher" else (mean.value <= best.value):
-            beaten.append(f"{m.name}: mean {show(mean)}, refined {show(best)}")
-    if not beaten:
-        return None
-    return Finding(
-        "A mean picture does as well or better in some measures: do not read those alone.",
-        "; ".join(beaten),
-    )
-
-
 def _diversity(scores: Scores) -> Finding | None:
     a, b = _cell(scores, "draft", "diversity"), _cell(scores, "refined", "diversity")
     if a is None or b is None or math.isnan(b.value):
         return None
     behind = f"diversity, real pictures = 1: draft {show(a)}, refined {show(b)}"
-    if scores.truth:
+    if scores.truth or not scores.paired:
         if b.value < 0.02:
             return Finding("The noise z is all but ignored: variants of a condition look the same.", behind)
         if b.value < 0.1:
@@ -155,6 +197,15 @@ def _of(scores: Scores, *names: str) -> list[Measure]:
 
 def _agreements(scores: Scores) -> list[Measure]:
     return [m for m in scores.measures if m.agreement]
+
+
+def _mean_row(scores: Scores) -> str:
+    return next((r for r in scores.rows if r.startswith("mean picture")), "")
+
+
+def _as_good(control: Interval, made: Interval, m: Measure) -> bool:
+    """Whether a control does as well or better; False where it was not measured."""
+    return (control.value >= made.value) if m.better == "higher" else (control.value <= made.value)
 
 
 def _cell(scores: Scores, row: str, name: str) -> Interval | None:
