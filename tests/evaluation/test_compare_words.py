@@ -128,6 +128,20 @@ def test_the_kid_of_a_real_picture_and_psnr_decide_nothing_against_a_method() ->
     assert (said.kind, said.chosen) == ("clear", ("a",))
 
 
+def test_a_given_picture_handed_back_agrees_with_itself_which_is_no_feat() -> None:
+    controls = {"given picture, unchanged": {"KID (small)": Interval(5, 4.8, 5.2), "mIoU": Interval.exact(1)}}
+    better, worse = method("a", kid=2.0), method("b", kid=5.0)
+    assert recommend([better, worse], controls, MEASURES, 37).chosen == ("a",)
+    assert recommend([worse, method("c", kid=9.0)], controls, MEASURES, 37).kind == "none"
+
+
+def test_a_handful_of_pictures_is_a_hint() -> None:
+    good, poor = method("a", kid=0.5), method("b", kid=3.0)
+    said = recommend([good, poor], CONTROLS, MEASURES, 8)
+    assert said.chosen == ("a",) and "With 8 held-out pictures this is a hint, not a result." in said.says
+    assert "hint" not in advice(good, poor).says
+
+
 def test_a_mixed_result_against_a_control_is_told() -> None:
     said = advice(method("a", kid=0.5, lpips=0.6), method("b", kid=3.0, lpips=0.6))
     assert said.chosen == ("a",)

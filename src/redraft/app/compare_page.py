@@ -75,7 +75,11 @@ def _by_label(runs: Sequence[Measured]) -> dict[str, list[Measured]]:
 
 
 def _measures(runs: Sequence[Measured]) -> tuple[Measure, ...]:
-    found = {m.name: m for r in runs if r.scores is not None for m in r.scores.measures}
+    """All measures that a run has; without memory where the process held enough already."""
+    tables = [r.scores for r in runs if r.scores is not None]
+    found = {m.name: m for t in tables for m in t.measures}
+    if not any(t.rows[row]["MB"].value for t in tables for row in ROWS if "MB" in t.rows[row]):
+        found.pop("MB", None)
     return tuple(found.values())
 
 

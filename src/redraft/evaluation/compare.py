@@ -18,6 +18,8 @@ from redraft.evaluation.words import Finding
 LEAST = 1e-4  # a difference that is smaller is rounding
 LEAST_DIVERSITY = 0.1  # a spread has no interval of its own in a single run
 FEW_SEEDS = 3
+FEW_PICTURES = 20  # held-out pictures below which nothing is decided
+FREE = ("mean picture", "nearest", "given picture")  # controls that cost nothing to make
 
 
 class Over(NamedTuple):
@@ -71,8 +73,8 @@ def recommend(
 ) -> Advice:
     """What to take, by KID, agreement, LPIPS and diversity, among methods that beat every control.
 
-    ``controls`` are rows by name, of which "mean picture..." and "nearest training..." count: a method that
-    is not clearly better than each of them in something is never recommended. ``pictures``: held-out ones.
+    ``controls`` are rows by name, of which those of FREE count: a method that is not clearly better than each
+    of them in something is never recommended. ``pictures``: how many are held out.
     """
     relied = relied_on(measures)
     able = [c for c in contenders if c.seeds]
@@ -83,7 +85,7 @@ def recommend(
     trials = {c.name: [_trial(c, name, row, relied) for name, row in _counting(controls)] for c in able}
     fit = [c for c in able if all(t.passed for t in trials[c.name])]
     told = [t.told for c in able for t in trials[c.name]]
-    general = [_reliance(relied), _seeds(able, pictures), *fails]
+    general = [_reliance(relied, measures), _seeds(able, pictures), *fails]
     if not fit:
         says = "No method can be recommended: none is clearly better than what costs nothing to make."
         return Advice(kind="none", chosen=(), says=says, reasons=tuple([*told, *general]))
@@ -91,6 +93,8 @@ def recommend(
     kind, best, says = _choose(fit, relied)
     if out:
         says += f" Not {_and([c.name for c in out])}: not clearly better than a control."
+    if pictures < FEW_PICTURES:
+        says += f" With {pictures} held-out pictures this is a hint, not a result."
     reasons = [*_differences(able, relied), *told, *_cost(able), *general]
     return Advice(kind=kind, chosen=tuple(c.name for c in best), says=says, reasons=tuple(reasons))
 
@@ -134,14 +138,25 @@ class _Trial(NamedTuple):
 def _counting(
     controls: Mapping[str, Mapping[str, Interval]],
 ) -> list[tuple[str, Mapping[str, Interval]]]:
-    return [(name, row) for name, row in controls.items() if name.startswith(("mean picture", "nearest"))]
+    return [(name, row) for name, row in controls.items() if name.startswith(FREE)]
+
+
+def _counts(m: Measure, control: str) -> bool:
+    """Whether a measure says anything against a control.
+
+    The nearest training picture is a real one, so its KID is no feat; a given picture that is handed back
+    agrees with itself.
+    """
+    if m.name.startswith("diversity"):
+        return False
+    if control.startswith("nearest"):
+        return not m.name.startswith("KID")
+    return not (control.startswith("given") and m.agreement)
 
 
 def _trial(c: Contender, control: str, row: Mapping[str, Interval], relied: Sequence[Measure]) -> _Trial:
-    """A method beside a control. A training picture is a real one: its KID says nothing against a method."""
-    counted = [m for m in relied if m.name in row and not m.name.startswith("diversity")]
-    if control.startswith("nearest"):
-        counted = [m for m in counted if not m.name.startswith("KID")]
+    """A method beside a control."""
+    counted = [m for m in relied if m.name in row and _counts(m, control)]
     signs = {m.name: clearly(_interval(c, m), row[m.name], m) for m in counted}
     behind = "; ".join(f"{_name(m)} {show(_interval(c, m))} against {show(row[m.name])}" for m in counted)
     wins = [_name(m) for m in counted if signs[m.name] > 0]
@@ -241,11 +256,10 @@ def _cheapest(best: Sequence[Contender]) -> str:
 # --- what the words rest on
 
 
-def _reliance(relied: Sequence[Measure]) -> Finding:
-    return Finding(
-        f"This relies on {_and([m.name for m in relied])}.",
-        "PSNR and SSIM stand in the table, but favour blur: a mean picture does well in them.",
-    )
+def _reliance(relied: Sequence[Measure], measures: Sequence[Measure]) -> Finding:
+    blurred = "PSNR and SSIM stand in the table, but favour blur: a mean picture does well in them."
+    behind = blurred if any(m.name == "PSNR" for m in measures) else ""
+    return Finding(f"This relies on {_and([m.name for m in relied])}.", behind)
 
 
 def _seeds(able: Sequence[Contender], pictures: int) -> Finding:

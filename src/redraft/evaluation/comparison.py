@@ -100,7 +100,7 @@ def markdown(page: Comparison) -> str:
 
 
 def _plain(cell: Over | None, m: Measure) -> str:
-    if cell is None or math.isnan(cell.value) or (m.name == "MB" and not cell.value):
+    if cell is None or math.isnan(cell.value):
         return "–"
     said = short(cell.value, m.digits)
     if cell.pictures.low != cell.pictures.high:
@@ -162,7 +162,10 @@ def _variants(page: Comparison, done: Sequence[System], folder: Path) -> str:
             strip(torch.cat(drawn), folder / file)
             strips.append(f"<span>{escape(s.name)}</span>{img(file, f'{s.name}, other z')}")
         blocks.append(f'<div class="strips" style="--share:1">{"".join(strips)}</div>')
-    says = "One condition with several z: what differs is the method's own choice. Alike: z is ignored."
+    if "condition" in page.real:
+        says = "One condition with several z: what differs is the method's own choice. Alike: z is ignored."
+    else:
+        says = "More pictures of each method, from other z."
     return section("Diversity", f'<div class="beside">{"".join(blocks)}</div>', says) if blocks else ""
 
 
@@ -226,8 +229,6 @@ def _worth(page: Comparison, columns: Sequence[tuple[System, str]]) -> list[str]
 
 
 def _over(cell: Over | None, m: Measure) -> str:
-    if m.name == "MB" and cell is not None and not cell.value:
-        cell = None  # what the process held already was enough
     shown = number(None if cell is None else cell.pictures, m)
     if cell is None or math.isnan(cell.value) or len(cell.seeds) < 2:
         return shown
