@@ -232,6 +232,14 @@ def test_a_chain_that_comes_to_stand_still_is_told_once_and_one_without_steps_ne
     assert len(notes) == 1 and "stand still" in notes[0]
 
 
+def test_a_generator_without_z_ignores_nothing(tmp_path: Path) -> None:
+    method = tiny.method()
+    plain, shape = method.initializer.forward, method.initializer.z_shape
+    method.initializer.z_shape = (0,)
+    method.initializer.forward = lambda z, c: plain(z.new_zeros(len(z), *shape), c)
+    assert not train(method, tiny.batch_at, settings(steps=210), tmp_path / "run").events
+
+
 def test_tries_are_forgiven_after_a_long_calm() -> None:
     dog = watchdog()
     dog.act(Fault("it failed", "solver"), 500, 400)

@@ -17,6 +17,7 @@ class Drafts(NamedTuple):
     draft_ends: float  # share of the drafts' pixels at -1 or 1
     refined_ends: float  # of the refined pictures'
     real_ends: float  # of the real pictures'
+    noisy: bool = True  # whether the initializer takes a z at all
 
 
 def look(method: nn.Module, batch: Pair, seed: int) -> Drafts:
@@ -28,7 +29,15 @@ def look(method: nn.Module, batch: Pair, seed: int) -> Drafts:
     sample = method.generate(twice, 2 * n, noise)  # type: ignore[operator]
     values = torch.stack(compare(sample.drafts.float(), sample.images.float(), x))
     processes.average([values])
-    return Drafts(*values.tolist())
+    spread, *ends = values.tolist()
+    return Drafts(spread, *ends, _takes_noise(method))
+
+
+def _takes_noise(method: nn.Module) -> bool:
+    """False for an initializer that is deterministic by design, as pix2pix's and CUT's."""
+    networks: dict[str, nn.Module] = method.networks  # type: ignore[assignment]
+    initializer = networks.get("initializer", getattr(method, "initializer", None))
+    return getattr(initializer, "z_shape", None) != (0,)
 
 
 def compare(drafts: Tensor, refined: Tensor, real: Tensor) -> list[Tensor]:

@@ -98,7 +98,7 @@ class Watchdog:
             if self.limit and ends > 0.9 and ends > drafts.real_ends + 0.3:
                 share = f"{ends:.0%} of their pixels against {drafts.real_ends:.0%} of the real ones"
                 return Fault(f"the {who} are stuck at black and white ({share})", net), []
-        if step >= 200 and drafts.spread < 0.01 and self._first("z"):
+        if step >= 200 and drafts.noisy and drafts.spread < 0.01 and self._first("z"):
             return None, [
                 f"The initializer ignores z: two drafts of one condition differ by {drafts.spread:.2%} of "
                 "what real pictures do, so all variants will look alike. Try method.latent.steps=5 (latent "
