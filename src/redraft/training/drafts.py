@@ -29,8 +29,7 @@ def look(method: nn.Module, batch: Pair, seed: int) -> Drafts:
     sample = method.generate(twice, 2 * n, noise)  # type: ignore[operator]
     values = torch.stack(compare(sample.drafts.float(), sample.images.float(), x))
     processes.average([values])
-    spread, *ends = values.tolist()
-    return Drafts(spread, *ends, _takes_noise(method))
+    return Drafts(*values.tolist())._replace(noisy=_takes_noise(method))
 
 
 def _takes_noise(method: nn.Module) -> bool:
