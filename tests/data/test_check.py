@@ -45,6 +45,32 @@ def test_few_pictures_are_a_warning(tmp_path: Path) -> None:
     assert not report.fatal and said(report, "diff_augment=true", "warning")
 
 
+def test_sides_without_pairs_suit_their_task_and_both_are_looked_at(tmp_path: Path) -> None:
+    for side, start, few in (("A", 0, 120), ("B", 500, 110)):
+        for split, count, at in (("train", few, start), ("test", 12, start + 200)):
+            for i in range(at, at + count):
+                save(photo(i), tmp_path / f"{split}{side}" / f"{i}.png")
+    report = check(recognise(tmp_path))
+    assert not report.fatal and report.findings == ()
+    assert "Suits cut with --task unpaired: 120 given and 110 wanted" in report.suits[0]
+    assert "pairs" not in report.suits[1]
+    for file in tmp_path.glob("t*A/*.png"):
+        file.write_bytes(b"damaged")
+    report = check(recognise(tmp_path))
+    assert report.fatal and said(report, "None of the 132 pictures can be read", "error")
+
+
+def test_a_side_of_one_picture_and_sides_of_unlike_numbers(tmp_path: Path) -> None:
+    photos(tmp_path / "trainA", "x.png")
+    photos(tmp_path / "trainB", *names(30))
+    report = check(recognise(tmp_path))
+    assert said(report, "given pictures to train: 1; give at least 2", "error")
+    assert said(report, "(1 given, 27 wanted)", "warning") and said(report, "27 times as often")
+    assert said(report, "no given test picture", "warning")
+    swapped = check(recognise(tmp_path, direction="BtoA"))
+    assert said(swapped, "too little to learn from", "error") and said(swapped, "(27 given, 1 wanted)")
+
+
 def test_partners_that_are_missing_are_counted(tmp_path: Path) -> None:
     photos(tmp_path / "photos", *names(10))
     photos(tmp_path / "sketches", *names(8))

@@ -209,7 +209,7 @@ def test_content_survives_colour_contrast_and_texture_and_nothing_else() -> None
     torch.testing.assert_close(content_kept(c, c), torch.ones(20).double())
     torch.testing.assert_close(content_kept(0.1 - 0.5 * c, c), torch.ones(20).double())
     assert content_kept(c + stripes, c).min() > 0.9
-    assert content_kept(c.roll(1, 0), c).mean().abs() < 0.1
+    assert content_kept(c.roll(1, 0), c).mean().abs() < 0.3
     turned = content_kept(c.mT, c).mean()  # the same lines elsewhere
     assert turned < 0.3
     flat = torch.zeros(20, 3, 64, 64)

@@ -10,7 +10,7 @@ import torch
 from redraft.core import images
 from redraft.core.errors import UsageError
 from redraft.core.rng import BatchNoise, stream
-from redraft.data import Raw
+from redraft.data import Example, Folder, Raw, Source
 from redraft.spaces.pixels import luma
 from redraft.tasks import TASKS
 from redraft.tasks.category import CategoryToPicture
@@ -47,6 +47,25 @@ def raw(task: str, n: int = 5) -> Raw:
         condition = picture.flip(3)
     category = torch.arange(n) % 2 if task == "category" else None
     return Raw(target=picture, condition=condition, category=category, names=tuple("abcde"[:n]))
+
+
+def folder(**known: object) -> Folder:
+    one = (Example("a", Source("a.png")),)
+    return Folder(Path("d"), "", "", {"train": one, "test": one}, **known)  # type: ignore[arg-type]
+
+
+def test_pairs_and_sides_without_pairs_send_to_each_other() -> None:
+    one = (Example("b", Source("b.png")),)
+    apart = folder(condition_kind="picture", given={"train": one, "test": one})
+    assert Unpaired.misfit(apart) is None
+    for task in (PictureToPicture, EdgesToPhoto):
+        assert "--task unpaired" in (task.misfit(apart) or "")
+    assert Unpaired.misfit(folder(condition_kind="picture")) is None  # its pairs are not used
+    assert "one side alone" in (Unpaired.misfit(folder()) or "")
+    told = Unpaired.misfit(folder(categories=("horses", "zebras"))) or ""
+    assert "--direction horses:zebras" in told and "--direction zebras:horses" in told
+    assert not Unpaired(size=SIZE, channels=3).spec.paired
+    assert all(task.spec.paired for name, task in ALL.items() if name != "unpaired")
 
 
 def test_all_tasks_are_here() -> None:
