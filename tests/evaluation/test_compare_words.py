@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -205,6 +206,19 @@ def test_a_number_that_lacks_decides_nothing() -> None:
     assert clearly(Interval.exact(math.nan), Interval.exact(1.0), KID) == 0
     a = Contender(name="a", cells={k: v for k, v in method("a").cells.items() if k != "KID (small)"}, seeds=3)
     assert "KID" not in advice(a, method("b", kid=99.0)).says
+
+
+def test_differences_picture_by_picture_are_told_where_intervals_overlap() -> None:
+    """Pictures differ far more than methods: the intervals overlap though each picture says the same."""
+    values = [0.1 * i for i in range(10)]
+    wide = {"LPIPS": over(0.3, 0.15)}
+    a, b = (replace(c, cells={**c.cells, **wide}) for c in (method("a"), method("b")))
+    a, b = replace(a, each={"LPIPS": [v - 0.05 for v in values]}), replace(b, each={"LPIPS": values})
+    said = advice(a, b)
+    assert said.kind == "no clear difference"
+    assert "picture by picture: a − b −0.0500" in all_words(said)
+    other = replace(b, each={"LPIPS": values[:5]})  # measured on other pictures
+    assert "picture by picture" not in all_words(advice(a, other))
 
 
 def test_rounding_is_no_difference() -> None:

@@ -55,6 +55,7 @@ def advise(groups: Mapping[str, Sequence[Measured]], some: Scores | None) -> Adv
             Contender(
                 name=label,
                 cells=cells,
+                each=_each(done, row),
                 seeds=len(done),
                 failed=len(failed),
                 why=failed[0] if failed else "",
@@ -92,6 +93,13 @@ def _cells(done: Sequence[Measured], row: str) -> dict[str, Over]:
     tables = [r.scores.rows[row] for r in done if r.scores is not None]
     names = [n for n in (tables[0] if tables else {}) if all(n in t for t in tables)]
     return {n: Over.of([t[n] for t in tables]) for n in names}
+
+
+def _each(done: Sequence[Measured], row: str) -> dict[str, tuple[float, ...]]:
+    """For each picture the mean over seeds, of the measures that have a value a picture."""
+    tables = [r.scores.each.get(row, {}) for r in done if r.scores is not None]
+    names = [n for n in (tables[0] if tables else {}) if all(n in t for t in tables)]
+    return {n: tuple(map(statistics.mean, zip(*(t[n] for t in tables), strict=True))) for n in names}
 
 
 def _system(label: str, group: Sequence[Measured]) -> System:

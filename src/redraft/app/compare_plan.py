@@ -137,7 +137,7 @@ def finished(places: Sequence[str]) -> tuple[list[Planned], str]:
     names = _labels(groups, made)
     planned = []
     for run, _, place in made:
-        entry = Entry(label=names[groups.index(replace(run, seed=0))], method=run.method_name)
+        entry = Entry(label=names[groups.index(replace(run, seed=0))], method=run.label)
         planned.append(Planned(entry=entry, seed=run.seed, place=place, run=run))
     for p in planned:
         if any(q.entry == p.entry and q.seed == p.seed and q is not p for q in planned):
@@ -147,7 +147,7 @@ def finished(places: Sequence[str]) -> tuple[list[Planned], str]:
 
 def _labels(groups: Sequence[Run], made: Sequence[tuple[Run, str, Path]]) -> list[str]:
     """The method's name, or that of the first run's folder where a method comes twice."""
-    methods = [run.method_name for run in groups]
+    methods = [run.label for run in groups]
     folders = [next(name for run, name, _ in made if replace(run, seed=0) == group) for group in groups]
     return distinct(m if methods.count(m) == 1 else f for m, f in zip(methods, folders, strict=True))
 

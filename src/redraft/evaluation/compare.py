@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import combinations
 from typing import NamedTuple
 
-from redraft.evaluation.table import Interval, Measure, short, show
+import torch
+
+from redraft.evaluation.table import Interval, Measure, mean_interval, short, show
 from redraft.evaluation.words import Finding
 
 LEAST = 1e-4  # a difference that is smaller is rounding
@@ -53,6 +56,7 @@ class Contender:
     failed: int = 0  # seeds that were not
     why: str = ""  # they failed
     row: str = "refined"  # which of its pictures these are, "draft" or "refined"
+    each: Mapping[str, Sequence[float]] = field(default_factory=dict)  # a value a held-out picture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,6 +228,7 @@ def _differences(able: Sequence[Contender], relied: Sequence[Measure]) -> list[F
         if not with_numbers:
             continue
         behind = ", ".join(f"{_made_by(c)} {show(_interval(c, m))}" for c in with_numbers)
+        behind += _picture_by_picture(with_numbers, m)
         wins = [
             f"{a.name} {_better(m)} than {_and(worse)}"
             for a in able
@@ -232,6 +237,16 @@ def _differences(able: Sequence[Contender], relied: Sequence[Measure]) -> list[F
         says = f"{_title(m)}: {'; '.join(wins)}." if wins else f"{_title(m)}: no clear difference."
         made.append(Finding(says, behind))
     return made
+
+
+def _picture_by_picture(able: Sequence[Contender], m: Measure) -> str:
+    """Differences on the same pictures: finer than what decides, and said beside it."""
+    told = []
+    for a, b in combinations([c for c in able if m.name in c.each], 2):
+        if len(a.each[m.name]) == len(b.each[m.name]):
+            gap = torch.tensor(a.each[m.name]) - torch.tensor(b.each[m.name])
+            told.append(f"{a.name} − {b.name} {show(mean_interval(gap))}")
+    return f"; picture by picture: {', '.join(told)}" if told else ""
 
 
 def _cost(able: Sequence[Contender]) -> list[Finding]:

@@ -124,6 +124,9 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
         worth_of=of,
         points=() if error is None else tuple(zip(energies.tolist(), error.tolist(), strict=True)),
         notes=tuple(about.notes),
+        each={
+            name: {k: tuple(v.tolist()) for k, v in rows[name].each.items()} for name in ("draft", "refined")
+        },
     )
 
 

@@ -81,6 +81,7 @@ class Scores:
     worth_of: str = ""  # what that error is
     points: tuple[tuple[float, float], ...] = ()  # (energy, error) of each refined picture
     notes: tuple[str, ...] = ()
+    each: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)  # a value a picture, by row
     paired: bool = True  # False: conditions are pictures that have no truth, targets are unrelated to them
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,6 +105,9 @@ class Scores:
         made["worth"] = None if values["worth"] is None else Interval(*values["worth"])
         made["points"] = tuple((x, y) for x, y in values["points"])
         made["notes"] = tuple(values["notes"])
+        made["each"] = {
+            row: {k: tuple(v) for k, v in cells.items()} for row, cells in values.get("each", {}).items()
+        }
         return Scores(**made)
 
     def markdown(self) -> str:
