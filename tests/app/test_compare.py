@@ -128,6 +128,9 @@ def test_runs_that_are_there_are_compared_as_seeds_of_their_methods(
     told = [(r["label"], r["seed"]) for r in runs(tmp_path / "out")]
     assert sorted(told) == [("ccoopnets", 0), ("ccoopnets", 1), ("pix2pix", 0), ("pix2pix", 1)]
     assert "Means over 2 seeds each" in said.out
+    places += [compared / "runs" / "long-0"]  # a method that comes twice is called as its folder is
+    assert cli("compare", *places, "--data", discs, "--out", tmp_path / "more", "--device", "cpu").status == 0
+    assert {r["label"] for r in runs(tmp_path / "more")} == {"pix2pix", "ccoopnets", "long"}
     one = cli("compare", places[0], places[0], "--data", discs)
     assert one.status == 2 and "One run is no comparison" in one.err
 

@@ -126,7 +126,7 @@ def finished(places: Sequence[str]) -> tuple[list[Planned], str]:
     for place in dict.fromkeys(Path(p).resolve() for p in places):
         inside = place / "model" if (place / "model").is_dir() else place
         run = Run.from_dict(bundle.load(inside).config["run"])
-        made.append((run, place.name, place))
+        made.append((run, place.name.removesuffix(f"-{run.seed}"), place))
     if len(made) < 2:
         raise UsageError("One run is no comparison; name two or more, or one DATA and --methods.")
     _refuse_other_tasks(made)
