@@ -150,11 +150,24 @@ def _usual(report: Report) -> int:
     return 64 if min(usual) >= 64 else 32
 
 
+def _told(run: Run, foreign: Foreign) -> str:
+    """What the initializer was understood to be, and what becomes of it."""
+    what = {
+        "": f"a model of redraft ({run.networks.initializer})",
+        "resnet": f"a ResNet of {foreign.depth} blocks and {foreign.width} channels",
+        "unet": f"a U-Net of {foreign.depth} halvings and {foreign.width} channels",
+        "onnx": f"an ONNX file of {foreign.bytes / 1e6:.3g} MB",
+    }[foreign.network]
+    taught = isinstance(run.method, Solver.Config) and run.method.teach
+    return f"Initializer: {foreign.origin}, {what}; it {'is taught' if taught else 'stays as it is'}."
+
+
 def ready(run: Run, initial: Given) -> tuple[Run, dict[str, Tensor] | None]:
     """The run with what its settings left open of the initializer, and the tensors for the method's own."""
     foreign, state = run.networks.foreign, initial.state
     if foreign is None or state is None:
         return run, None
+    say(_told(run, foreign))
     if foreign.network:
         state = suited_state(state, foreign)
     if foreign.network != "onnx" or foreign.values:
