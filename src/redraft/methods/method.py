@@ -44,7 +44,7 @@ class Method(Protocol):
 
     The trainer gives ``update``; the method has no optimizer, device, precision, checkpoint or
     process group. Every value that ``step`` returns is a scalar for the journal; the watchdog reads
-    ``energy_data``, ``energy_draft``, ``energy_refined`` (means), ``move`` and ``drift``.
+    ``energy_data``, ``energy_draft``, ``energy_refined`` (means), ``move``, ``drift`` and ``told_apart``.
     """
 
     @property

@@ -34,5 +34,9 @@ class Ahead:
         self.waited = time.perf_counter() - start
         return batch
 
+    def again(self, t: int) -> Pair:
+        """The batch of an earlier step once more, beside the order."""
+        return self._thread.submit(self._batch_at, t).result()
+
     def close(self) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A look at a few drafts: do they vary with z, are they stuck at the ends of the range?"""
+"""A look at a few drafts: do they vary with z and condition, are they stuck at the ends of the range?"""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ from redraft.core.rng import PictureNoise
 from redraft.core.types import Pair
 from redraft.training import processes
 
+PICTURES = 8  # real ones that are needed to know how far apart they lie
+
 
 class Drafts(NamedTuple):
-    spread: float  # rms difference of two drafts of one condition, in units of that of two real pictures
+    """Distances are root mean squares over pixels and pairs, in units of that of two real pictures."""
+
+    spread: float | None  # of two drafts of one condition; None where it has but one
+    variety: float  # of two drafts with other z and other conditions
     draft_ends: float  # share of the drafts' pixels at -1 or 1
     refined_ends: float  # of the refined pictures'
     real_ends: float  # of the real pictures'
-    noisy: bool = True  # whether the initializer takes a z at all
 
 
-def look(method: nn.Module, batch: Pair, seed: int) -> Drafts:
-    """Draft and refine four conditions of a batch twice, always with the same z; means over processes."""
-    c, x = batch.condition, batch.target
+def look(method: nn.Module, real: Pair, seed: int) -> Drafts:
+    """Draft and refine four of the conditions twice, always with the same z; means over processes."""
+    c, x = real.condition, real.target
     n = min(4, len(x))
     twice = None if c is None else c[:n].repeat(2, *[1] * (c.ndim - 1))
     noise = PictureNoise(seed, range(2 * n), x.device)
     sample = method.generate(twice, 2 * n, noise)  # type: ignore[operator]
     values = torch.stack(compare(sample.drafts.float(), sample.images.float(), x))
     processes.average([values])
-    return Drafts(*values.tolist())._replace(noisy=_takes_noise(method))
+    seen = Drafts(*values.tolist())
+    return seen if _takes_noise(method) else seen._replace(spread=None)
 
 
 def _takes_noise(method: nn.Module) -> bool:
@@ -40,9 +45,13 @@ def _takes_noise(method: nn.Module) -> bool:
 
 
 def compare(drafts: Tensor, refined: Tensor, real: Tensor) -> list[Tensor]:
-    """The fields of Drafts; of ``drafts``, ``refined`` [2N, ...] the second N have the first's conditions."""
+    """The fields of Drafts. Of ``drafts`` and ``refined`` [2N, ...], N > 1, the second N have the first's
+    conditions."""
     one, other = drafts.chunk(2)
-    differ = (one - other).square().mean().sqrt()
-    usual = (2 * real.var(0, unbiased=len(real) > 1)).mean().sqrt()
+    spread = (one - other).square().mean().sqrt()
+    apart = (drafts[:, None] - drafts).square().flatten(2).mean(2)  # [2N, 2N]
+    condition = torch.arange(len(drafts), device=drafts.device) % len(one)
+    variety = apart[condition[:, None] != condition].mean().sqrt()
+    usual = (2 * real.var(0, unbiased=len(real) > 1)).mean().sqrt().clamp_min(1e-3)
     ends = [(x.abs() > 0.99).float().mean() for x in (drafts, refined, real)]
-    return [differ / usual.clamp_min(1e-3), *ends]
+    return [spread / usual, variety / usual, *ends]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from redraft.training.schedule import Length
+
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
@@ -16,6 +18,21 @@ class Progress:
     eta: float | None  # seconds still to go
     values: dict[str, float]  # means of the last ~20 steps, by their names in metrics.csv
     event: str | None = None
+
+    @staticmethod
+    def at(
+        step: int, seconds: float, length: Length, values: dict[str, float], event: str | None
+    ) -> Progress:
+        done = length.done(step, seconds)
+        return Progress(
+            step=step,
+            total=length.total,
+            done=done,
+            seconds=seconds,
+            eta=seconds * (1 - done) / done if done > 0 else None,
+            values=values,
+            event=event,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

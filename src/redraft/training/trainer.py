@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from redraft.core.config import to_dict
 from redraft.core.errors import CheckpointError, Interrupted, UsageError
-from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Pair
 from redraft.training import checkpoint, drafts, folder, processes, sharding
 from redraft.training.ahead import Ahead
 from redraft.training.compiling import Compiled
 from redraft.training.device import pick_precision
 from redraft.training.journal import Journal
+from redraft.training.parts import joined, learn
 from redraft.training.precision import Half
 from redraft.training.progress import Outcome, Progress
 from redraft.training.schedule import Length, factor, shows_pictures
@@ -30,6 +30,7 @@ from redraft.training.update import NonFinite, Update
 from redraft.training.watchdog import Fault, Watchdog
 
 LOOK = 10  # on a GPU the host fetches the values of the steps this often
+LOOKED = ("drafts_spread", "drafts_variety")  # columns of the steps at which drafts were looked at
 Row = dict[str, float | None]
 
 
@@ -104,8 +105,10 @@ class _Run:
         self.dtype = pick_precision(cfg.precision, self.device)
         self.lazy = is_lazy(self.device)
         self.update = Update(self.networks, cfg, self.dtype, raises=not self.lazy)
-        clip = getattr(getattr(getattr(method, "cfg", None), "langevin", None), "drift_clip", None)
-        self.watchdog = Watchdog(list(self.networks), cfg.energy_limit, clip)
+        asked = getattr(method, "cfg", None)
+        chain = getattr(getattr(method, "first", asked), "langevin", None)  # coopinit has one of its own
+        clip = getattr(chain, "drift_clip", None)
+        self.watchdog = Watchdog(list(self.networks), cfg.energy_limit, clip, asked)
         self.half = Half(self.networks, self.dtype)
         self.compiled = Compiled(self.networks if cfg.compile else {})
         self.ahead = Ahead(batch_at, self.device)
@@ -207,32 +210,11 @@ class _Run:
         share = factor(t, self.length.total, self.cfg.warmup, self.cfg.decay)
         self.update.done = self.length.done(t, self.seconds)
         self.update.set_rates(share, self.watchdog.scale)
-        values = self._learn(batch, t)
+        values = learn(self.method, batch, self.update, self.seed, t)
         values |= {f"gradient_{n}": norm for n, norm in self.update.norms.items()}
         for n in self.networks:
             row[f"lr_{n}"] = self.update.optimizers[n].param_groups[0]["lr"]
         self.pending.append((values, row))
-
-    def _learn(self, batch: Pair, t: int) -> dict[str, Tensor]:
-        """The method's step on each part of the batch; its values, averaged over the parts."""
-        parts = self.cfg.accumulate
-        if len(batch.target) % parts:
-            raise UsageError(
-                f"A batch of {len(batch.target)} pictures cannot be split into {parts} equal parts "
-                "(train.accumulate)."
-            )
-        total: dict[str, Tensor] = {}
-        for part in range(parts):
-            self.update.part(part, parts)
-            # Micro-batches share the batch's noise as processes do: picture i has number
-            # rank + world * i in the whole batch, and i = part + parts * (place in the part).
-            row, rows = processes.rank() + processes.world() * part, processes.world() * parts
-            noise = BatchNoise(stream(self.seed, "step", t, device=self.device), row, rows)
-            mine = Pair(*(None if v is None else v[part::parts] for v in batch))  # type: ignore[arg-type]
-            values = self.method.step(mine, self.update, noise)  # type: ignore[operator]
-            for key, value in values.items():
-                total[key] = total.get(key, 0) + value.detach().float() / parts
-        return total
 
     def _next_stage(self) -> bool:
         """Whether the step that is done was the first of a new stage, where other values are usual."""
@@ -293,9 +275,8 @@ class _Run:
         numbers = iter(flat.tolist())
         rows = []
         for values, row in self.pending:
-            rows.append(
-                row | {key: next(numbers) for key in values} | {"drafts_spread": row.get("drafts_spread")}
-            )
+            looked = {key: row.get(key) for key in LOOKED}  # last
+            rows.append(row | {key: next(numbers) for key in values} | looked)
         if self.update.scaling():  # an overflow is the scaler's business: it has left out the update
             for row in rows:
                 row |= {
@@ -304,17 +285,30 @@ class _Run:
         return rows
 
     def _check_drafts(self) -> Fault | None:
-        """Look at how a few drafts vary with z."""
-        if self.batch is None:
+        """Look at how a few drafts vary."""
+        real = self._some_pictures()
+        if real is None:
             return None
         with self.update.looking(averaged=False):
-            seen = drafts.look(self.method, self.batch, self.seed)
+            seen = drafts.look(self.method, real, self.seed)
         if self.pending:
-            self.pending[-1][1]["drafts_spread"] = seen.spread
+            self.pending[-1][1].update(zip(LOOKED, (seen.spread, seen.variety), strict=True))
         fault, notes = self.watchdog.look(seen, self.step)
         for note in notes:
             self._tell(note)
         return fault
+
+    def _some_pictures(self) -> Pair | None:
+        """This process's pictures of the last step, and of earlier ones where these are few."""
+        if self.batch is None:
+            return None
+        batches, t = [self.batch], self.step - 2
+        while sum(len(b.target) for b in batches) < drafts.PICTURES and t >= 0:
+            if t not in self.watchdog.left_out:
+                batches.append(self.ahead.again(t))
+            t -= 1
+        real = joined(batches)
+        return real if len(real.target) > 1 else None
 
     # --- going back
 
@@ -386,20 +380,7 @@ class _Run:
     def _report(self, event: str | None = None) -> None:
         if not self.first:
             return
-        done = self.length.done(self.step, self.seconds)
-        eta = self.seconds * (1 - done) / done if done > 0 else None
-        values = dict(self.journal.smooth)
-        self.report(
-            Progress(
-                step=self.step,
-                total=self.length.total,
-                done=done,
-                seconds=self.seconds,
-                eta=eta,
-                values=values,
-                event=event,
-            )
-        )
+        self.report(Progress.at(self.step, self.seconds, self.length, dict(self.journal.smooth), event))
 
     def _finite(self, batch: Pair) -> bool:
         """Whether all processes' shares of a batch hold finite numbers only."""

@@ -11,6 +11,11 @@ decides alike in every process and after every resume; its state travels with th
     a chain that has come to stand still        told
     a chain that moves by its clip alone        told
     drafts that do not depend on z              told
+    drafts that have come to be all alike       told
+    a discriminator that has won                told
+
+What a contest does is told and not undone: it may be right with few pictures, often mends itself, and where
+it does not, another setting helps and no smaller rate; going back would only lead there again.
 """
 
 from __future__ import annotations
@@ -30,6 +35,9 @@ STEEP = 5.0  # mean drift of a chain, in units of its clip; sound ones have abou
 STILL = 1e-3  # a move of the chain (rms, pictures in [-1, 1]) below this is none
 CALM = 2000  # steps without a fault that make up for one
 PATIENCE = 50  # steps in which a chain must misbehave
+WON = 0.995  # of real pictures told from made ones over ~100 steps; sound runs of few pictures have 0.98
+ALIKE = 0.1  # variety of drafts below which they are alike; sound ones have 0.4 to 1.1
+FALLEN = 0.25  # of the greatest variety so far: so too below this share of it
 
 
 class Fault(NamedTuple):
@@ -41,9 +49,13 @@ class Fault(NamedTuple):
 
 class Watchdog:
     def __init__(
-        self, networks: list[str], energy_limit: float | None, drift_clip: float | None = None
+        self,
+        networks: list[str],
+        energy_limit: float | None,
+        drift_clip: float | None = None,
+        settings: Any = None,  # of the method: which remedies it has
     ) -> None:
-        self.networks, self.limit, self.clip = networks, energy_limit, drift_clip
+        self.networks, self.limit, self.clip, self.settings = networks, energy_limit, drift_clip, settings
         self.scale: dict[str, float] = {}  # what the learning rates were lowered to
         self.left_out: list[int] = []  # steps whose batches are left out
         self.tries = 0  # times it went back; forgotten one by one in CALM steps without a fault
@@ -51,7 +63,8 @@ class Watchdog:
         self.last_try = -1  # the step that it last went back to
         self.means: dict[str, float] = {}
         self.seen = 0
-        self.runs: dict[str, int] = {}  # steps in a row in which something looked wrong
+        self.runs: dict[str, int] = {}  # steps (for drafts: looks) in a row in which something looked wrong
+        self.variety = 0.0  # of the drafts, the greatest so far
         self.told: list[str] = []
 
     def new_stage(self) -> None:
@@ -86,6 +99,13 @@ class Watchdog:
                 f"The solver's chain moves by its clip alone (drift {drift:.2g}, clip {self.clip}): its "
                 "energies are too steep for its step. Try a smaller method.langevin.delta or train.lr.solver."
             )
+        if self._won():
+            notes.append(
+                "The discriminator has won: over the last hundred steps it told "
+                f"{self.means['told_apart']:.1%} of real pictures from made ones, so it has little left to "
+                "teach the generator. With few pictures that may be so in a sound run; else try "
+                f"{_either(*self._weaker())}."
+            )
         return [n for n in notes if self._first(n[:40])]
 
     def look(self, drafts: Drafts, step: int) -> tuple[Fault | None, list[str]]:
@@ -98,13 +118,44 @@ class Watchdog:
             if self.limit and ends > 0.9 and ends > drafts.real_ends + 0.3:
                 share = f"{ends:.0%} of their pixels against {drafts.real_ends:.0%} of the real ones"
                 return Fault(f"the {who} are stuck at black and white ({share})", net), []
-        if step >= 200 and drafts.noisy and drafts.spread < 0.01 and self._first("z"):
-            return None, [
-                f"The initializer ignores z: two drafts of one condition differ by {drafts.spread:.2%} of "
-                "what real pictures do, so all variants will look alike. Try method.latent.steps=5 (latent "
-                "inference), or less of method.truth_l1."
-            ]
+        self.variety = max(self.variety, drafts.variety)
+        alike = step >= 200 and drafts.variety < max(ALIKE, FALLEN * min(1.0, self.variety))
+        if self._lasts("alike", alike, steps=2) and self._first("alike"):
+            return None, [self._collapsed(drafts.variety)]
+        if step >= 200 and not alike and drafts.spread is not None and drafts.spread < 0.01:
+            return None, [self._ignored(drafts.spread)] if self._first("z") else []
         return None, []
+
+    # --- advising, with settings that the method has
+
+    def _collapsed(self, variety: float) -> str:
+        fell = f" (it was {self.variety:.0%})" if self.variety > 2 * ALIKE else ""
+        return (
+            f"The initializer's pictures have come to be all alike: two of them differ by {variety:.1%} of "
+            f"what real ones do{fell}. Try {_either(*self._weaker(), 'a smaller train.lr.initializer')}."
+        )
+
+    def _ignored(self, spread: float) -> str:
+        known = {
+            "latent": "method.latent.steps=5 (latent inference)",
+            "truth_l1": "less of method.truth_l1",
+            "l1": "networks.style=8 (noise that sets colour and light)",
+        }
+        remedies = [words for setting, words in known.items() if hasattr(self.settings, setting)]
+        return (
+            f"The initializer ignores z: two drafts of one condition differ by {spread:.2%} of what real "
+            "pictures do, so all variants will look alike."
+            + (f" Try {_either(*remedies)}." if remedies else "")
+        )
+
+    def _weaker(self) -> list[str]:
+        """What holds a solver or discriminator back."""
+        words = ["a smaller train.lr.solver"]
+        if getattr(self.settings, "diff_augment", True) is False:
+            words.insert(0, "method.diff_augment=true")
+        if hasattr(self.settings, "r1"):
+            words.insert(0, f"a larger method.r1 (now {self.settings.r1:g})")
+        return words
 
     # --- acting
 
@@ -146,7 +197,7 @@ class Watchdog:
     # --- remembering
 
     def state(self) -> dict[str, Any]:
-        seen = {"means": self.means, "seen": self.seen, "runs": self.runs}
+        seen = {"means": self.means, "seen": self.seen, "runs": self.runs, "variety": self.variety}
         acts = {
             "scale": self.scale,
             "left_out": self.left_out,
@@ -161,6 +212,7 @@ class Watchdog:
         """Restore; without ``acts`` only what was seen, as when the run goes back."""
         seen = state["seen"]
         self.means, self.runs, self.seen = dict(seen["means"]), dict(seen["runs"]), seen["seen"]
+        self.variety = seen["variety"]
         if acts:
             did = state["acts"]
             self.scale, self.left_out, self.told = (
@@ -201,6 +253,12 @@ class Watchdog:
             )
         return None
 
+    def _won(self) -> bool:
+        """Whether the discriminator tells all; a Wasserstein critic should, and still has a slope."""
+        if self.seen < 2 * SETTLED or getattr(self.settings, "loss", None) == "wasserstein":
+            return False
+        return self.means.get("told_apart", 0.0) > WON
+
     def _moves(self) -> bool:
         """Whether the chain has ever moved: a method without refinement is no fault."""
         return self.means.get("move", 0.0) > 0
@@ -223,3 +281,7 @@ class Watchdog:
 
     def _blame(self, name: str) -> str | None:
         return name if name in self.networks else None
+
+
+def _either(*words: str) -> str:
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
