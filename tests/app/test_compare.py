@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,14 @@ from redraft.evaluation.table import Scores
 
 TINY = ["networks.solver_width=8", "networks.initializer_width=8", "train.batch=4", "method.langevin.steps=2"]
 SET = [word for line in TINY for word in ("--set", line)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def without_lpips() -> Iterator[None]:
+    """Its weights are the user's; where they are, they would be measured with."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("REDRAFT_LPIPS", raising=False)
+        yield
 
 
 def line(discs: Path, out: Path, methods: str = "ccoopnets,pix2pix", seeds: int = 1, *more: str) -> list[str]:
@@ -142,6 +150,27 @@ def test_runs_of_other_tasks_are_refused(compared: Path, discs: Path, cli: Cli, 
     assert said.status == 2 and "their task differ (recover and colour)" in said.err
 
 
+def test_weights_that_cannot_be_read_are_told_before_training(
+    discs: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDRAFT_LPIPS", str(tmp_path / "none.safetensors"))
+    said = cli(*line(discs, tmp_path / "out"))
+    assert said.status == 1 and "REDRAFT_LPIPS" in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_when_all_fail_the_report_is_there_and_the_status_is_not_0(
+    discs: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*args: object, **named: object) -> None:
+        raise Diverged("Training failed 6 times.")
+
+    monkeypatch.setattr(app, "fit_run", fails)
+    said = cli(*line(discs, tmp_path / "out"))
+    assert said.status == 1 and "No method came to an end" in said.err
+    assert "Training failed 6 times." in (tmp_path / "out" / "index.html").read_text()
+
+
 def test_what_fails_is_a_row_that_says_why_and_is_not_tried_again(
     discs: Path, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -244,6 +273,7 @@ def test_killed_it_goes_on_within_the_run(discs: Path, cli: Cli, tmp_path: Path)
         (["DATA", "--methods", "pix2pix,ccoopnets", "--task", "none"], "cannot do task none"),
         (["DATA", "--methods", "gan,pix2pix", "--set", "pixpix.train.batch=3"], "did you mean 'pix2pix'?"),
         (["DATA", "--methods", "gan,coopnets", "--task", "none", "--set", "gan.train.bach=3"], "train.bach"),
+        (["DATA", "--methods", "gan,coopnets", "--task", "none", "--features", "judge"], "is for task"),
         (["DATA", "RUN", "--methods", "ccoopnets,pix2pix"], "--methods goes with one DATA and no runs"),
         (["RUN", "RUN2"], "name their folder with --data DATA"),
         (["RUN", "RUN2", "--data", "DATA"], "is not a model"),

@@ -19,10 +19,11 @@ from redraft.app.refuse import refuse_empty, refuse_length
 from redraft.app.show import say
 from redraft.app.train import checked, fit_run, length
 from redraft.core import images
-from redraft.core.errors import Interrupted, OutOfSpace, UsageError, unknown
+from redraft.core.errors import Interrupted, OutOfSpace, RedraftError, UsageError, unknown
 from redraft.data import Folder
 from redraft.evaluation import comparison as report
 from redraft.evaluation.features import FEATURES
+from redraft.evaluation.lpips import Lpips
 from redraft.recipes import RECIPES, Run
 from redraft.training import pick_device
 from redraft.training.processes import world
@@ -68,6 +69,7 @@ def compare(
         planned = trainings(
             examined, wanted, common, task=task, recipe=recipe, size=size, seeds=seeds, out=place
         )
+    _refuse_measures(features, task)
     refuse_other(place, planned if methods else [], folder)
     try:
         return _Sitting(folder, planned, place, where, pictures, features).go(train=methods is not None)
@@ -100,6 +102,8 @@ class _Sitting:
             last_of_round = i + 1 == len(self.planned) or self.planned[i + 1].seed != one.seed
             if last_of_round:
                 page = self._report()
+        if all(one.failed for one in self.done):
+            raise RedraftError(f"No method came to an end; {page} says why.")
         return page
 
     def _one(self, one: Planned, train: bool) -> Measured:
@@ -215,3 +219,12 @@ def _refuse(
         raise unknown("recipe", recipe, RECIPES)
     if world() > 1:
         raise UsageError("Trainings are compared one at a time: start redraft compare in one process.")
+
+
+def _refuse_measures(features: str, task: str) -> None:
+    """What measuring would miss is told before hours of training."""
+    if features != "judge":
+        FEATURES[features]()
+    elif task != "category":
+        raise UsageError("--features judge is for task category; use small or efficientnet.")
+    Lpips.find()
