@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,8 +14,17 @@ from torch.nn import functional as F
 
 from redraft.core.errors import UsageError
 from redraft.core.types import Spec
+from redraft.nets import small_maps
 from redraft.nets.blocks import parameters
-from redraft.nets.pix2pix import PatchGAN, PublishedUNet, patchgan_state, unet_state, without_statistics
+from redraft.nets.pix2pix import (
+    Norm,
+    PatchGAN,
+    PublishedUNet,
+    patchgan_state,
+    unet_state,
+    without_statistics,
+)
+from redraft.nets.small_maps import Conv, ConvTranspose
 
 
 def paired(size: int, channels: int = 3) -> Spec:
@@ -94,62 +108,21 @@ def test_initial_weights_are_the_published() -> None:
     for net in (PublishedUNet(paired(32), width=16), PatchGAN(paired(32), width=16)):
         kernels = torch.cat([p.flatten() for p in net.parameters() if p.ndim == 4])
         assert abs(kernels.mean()) < 1e-4 and abs(kernels.std() / 0.02 - 1) < 0.01
-        scales = torch.cat([n.weight for n in net.modules() if isinstance(n, nn.InstanceNorm2d)])
+        scales = torch.cat([n.weight for n in net.modules() if isinstance(n, nn.GroupNorm)])
         assert abs(scales.mean() - 1) < 0.01 and abs(scales.std() / 0.02 - 1) < 0.3
         assert not any(p.any() for name, p in net.named_parameters() if name.endswith("bias"))
 
 
-# ---- the release, written down once more: nested as there, so that its names are its names
+# ---- the release: its port in the benchmark, nested as there, so that its names are its names
 
 
-class Level(nn.Module):
-    """UnetSkipConnectionBlock: [x, up(inner(down(x)))], the innermost without an inner one."""
-
-    def __init__(self, outer: int, inner: int, given: int, within: Level | None, kind: str) -> None:
-        super().__init__()
-        bias, norm, first = kind == "plain", published_norm(kind), given == outer == 3
-        down = [nn.LeakyReLU(0.2), nn.Conv2d(given, inner, 4, 2, 1, bias=bias), norm(inner)]
-        reads = inner if within is None else 2 * inner
-        up = [nn.ReLU(), nn.ConvTranspose2d(reads, outer, 4, 2, 1, bias=bias or first), norm(outer)]
-        if first:
-            down, up = down[1:2], [*up[:2], nn.Tanh()]
-        elif within is None:
-            down = down[:2]
-        self.first = first
-        self.model = nn.Sequential(*down, *([] if within is None else [within]), *up)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model(x) if self.first else torch.cat([x, self.model(x)], 1)
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    return importlib.import_module("released")
 
 
-class ReleasedUNet(nn.Module):
-    def __init__(self, downs: int, width: int, kind: str) -> None:
-        super().__init__()
-        widths = [min(width * 2**i, width * 8) for i in range(downs)]
-        level = None
-        for i in reversed(range(1, downs)):
-            level = Level(widths[i - 1], widths[i], widths[i - 1], level, kind)
-        self.model = Level(3, width, 3, level, kind)
-
-    def forward(self, c: Tensor) -> Tensor:
-        return self.model(c)
-
-
-class ReleasedPatchGAN(nn.Module):
-    def __init__(self, width: int, kind: str) -> None:
-        super().__init__()
-        bias, norm, w = kind == "plain", published_norm(kind), width
-        layers: list[nn.Module] = [nn.Conv2d(6, w, 4, 2, 1), nn.LeakyReLU(0.2)]
-        for a, b, stride in [(w, 2 * w, 2), (2 * w, 4 * w, 2), (4 * w, 8 * w, 1)]:
-            layers += [nn.Conv2d(a, b, 4, stride, 1, bias=bias), norm(b), nn.LeakyReLU(0.2)]
-        self.model = nn.Sequential(*layers, nn.Conv2d(8 * w, 1, 4, 1, 1))
-
-    def forward(self, pair: Tensor) -> Tensor:
-        return self.model(pair)
-
-
-def published_norm(kind: str) -> type[nn.Module]:
-    return nn.InstanceNorm2d if kind == "plain" else nn.BatchNorm2d
+NORMS = {"instance": nn.BatchNorm2d, "running": nn.BatchNorm2d, "plain": nn.InstanceNorm2d}
 
 
 def stir(net: nn.Module) -> None:
@@ -160,44 +133,44 @@ def stir(net: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("kind", ["instance", "running", "plain"])
-def test_a_released_unet_keeps_its_function(kind: str) -> None:
+def test_a_released_unet_keeps_its_function(kind: Norm, released: ModuleType) -> None:
     """Batch normalisation in training on one picture is "instance", after training it is "running"."""
     torch.manual_seed(1)
-    released = ReleasedUNet(6, 4, kind).train(kind != "running").double()
-    stir(released)
-    state = unet_state(released.state_dict())
+    theirs = released.UnetGenerator(3, 3, 6, 4, NORMS[kind]).train(kind != "running").double()
+    stir(theirs)
+    state = unet_state(theirs.state_dict())
     net = PublishedUNet(paired(64), width=4, norm=kind).double()
     if kind == "instance":
         state = without_statistics(state)
     net.load_state_dict(state)
     c = pictures(1, 64).double()
-    torch.testing.assert_close(net(c[:, :0, 0, 0], c), released(c).float(), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(net(c[:, :0, 0, 0], c), theirs(c))
 
 
-def test_a_released_unet_of_another_size_has_its_own_depth() -> None:
-    released = ReleasedUNet(5, 2, "plain")
+def test_a_released_unet_of_another_size_has_its_own_depth(released: ModuleType) -> None:
+    theirs = released.UnetGenerator(3, 3, 5, 2, nn.InstanceNorm2d)
     net = PublishedUNet(paired(64), width=2, norm="plain", downs=5)
-    net.load_state_dict(unet_state(released.state_dict()))
+    net.load_state_dict(unet_state(theirs.state_dict()))
     c = pictures(2, 64)
-    torch.testing.assert_close(net(c[:, :0, 0, 0], c), released(c))
+    torch.testing.assert_close(net(c[:, :0, 0, 0], c), theirs(c))
     with pytest.raises(UsageError, match="divisible by 128"):
         PublishedUNet(paired(64), width=2, downs=7)
 
 
 @pytest.mark.parametrize("kind", ["instance", "running", "plain"])
-def test_a_released_patchgan_keeps_its_function(kind: str) -> None:
+def test_a_released_patchgan_keeps_its_function(kind: Norm, released: ModuleType) -> None:
     """Which reads condition and picture concatenated: ``encode`` and ``logits`` are equal to that."""
     torch.manual_seed(2)
-    released = ReleasedPatchGAN(4, kind).train(kind != "running").double()
-    stir(released)
-    state = patchgan_state(released.state_dict(), channels=3)
+    theirs = released.NLayerDiscriminator(6, 4, 3, NORMS[kind]).train(kind != "running").double()
+    stir(theirs)
+    state = patchgan_state(theirs.state_dict(), channels=3)
     net = PatchGAN(paired(64), width=4, norm=kind).double()
     if kind == "instance":
         state = without_statistics(state)
     net.load_state_dict(state)
     c, x = pictures(1, 64, 1).double(), pictures(1, 64, 2).double()
     logits = net.logits(x, net.encode(c))
-    torch.testing.assert_close(logits, released(torch.cat([c, x], 1)).squeeze(1))
+    torch.testing.assert_close(logits, theirs(torch.cat([c, x], 1)).squeeze(1))
     torch.testing.assert_close(net.given(c)(x), -logits.mean((1, 2)))
 
 
@@ -241,3 +214,109 @@ def test_the_condition_counts() -> None:
     net, x, c = PatchGAN(paired(32), width=4), pictures(1, 32), pictures(1, 32, 1)
     assert (net(x, net.encode(c)) - net(x, net.encode(-c))).abs() > 0
     assert F.mse_loss(net.logits(x, net.encode(c)), net.logits(-x, net.encode(c))) > 0
+
+
+# ---- small maps
+
+
+LAYERS = [
+    (Conv(64, 96, 4, 2, 1), (2, 4, 4)),
+    (Conv(64, 128, 4, 1, 1, bias=False), (1, 6, 5)),
+    (Conv(96, 80, 3, 2, (0, 2)), (3, 5, 4)),
+    (ConvTranspose(96, 64, 4, 2, 1), (2, 2, 2)),
+    (ConvTranspose(128, 64, 4, 2, 1, bias=False), (1, 1, 3)),
+    (ConvTranspose(80, 96, 3, (2, 1), (0, 1)), (3, 2, 3)),
+]
+
+
+@pytest.mark.parametrize(("layer", "shape"), LAYERS)
+def test_a_product_is_the_convolution(
+    layer: nn.Module, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values and gradients of picture, kernel and bias, without oneDNN's being asked."""
+    x = torch.randn(shape[0], layer.in_channels, *shape[1:], generator=torch.Generator().manual_seed(7))
+    with monkeypatch.context() as patch:
+        patch.setattr(small_maps, "small", lambda places, weight: False)
+        expected = results(layer, x)
+    kind = type(layer).__base__
+    monkeypatch.setattr(kind, "forward", None)  # whoever asks for it fails
+    for made, truth in zip(results(layer, x), expected, strict=True):
+        torch.testing.assert_close(made, truth, rtol=1e-5, atol=1e-5)
+
+
+def results(layer: nn.Module, x: Tensor) -> list[Tensor]:
+    x = x.clone().requires_grad_()
+    y = layer(x)
+    return [y, *torch.autograd.grad(y.square().mean(), [x, *layer.parameters()])]
+
+
+@pytest.mark.parametrize("layer", [Conv(2, 3, 4, 2, 1), ConvTranspose(2, 3, 4, 2, 1)], ids=["down", "up"])
+def test_a_product_has_second_derivatives(layer: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(small_maps, "small", lambda places, weight: True)
+    layer = layer.double()
+    x = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(8)).double().requires_grad_()
+    assert torch.autograd.gradgradcheck(layer, x)
+
+
+def test_the_output_size_that_is_asked_for_is_made() -> None:
+    layer = ConvTranspose(128, 64, 4, 2, 1)
+    assert layer(torch.zeros(1, 128, 2, 2), [5, 5]).shape[-1] == 5
+    assert layer(torch.zeros(1, 128, 2, 2)).shape[-1] == 4
+
+
+@pytest.mark.parametrize(
+    ("places", "shape", "product"),
+    [
+        (64, (512, 512, 4, 4), True),
+        (256, (512, 512, 4, 4), True),
+        (257, (512, 512, 4, 4), False),  # the fields outweigh the kernel
+        (1, (64, 3, 4, 4), False),  # the kernel weighs nothing
+    ],
+)
+def test_products_are_for_kernels_that_are_large_beside_the_map(
+    places: int, shape: tuple[int, ...], product: bool
+) -> None:
+    assert small_maps.small(places, torch.empty(shape)) is product
+    assert not small_maps.small(places, torch.empty(shape, device="meta"))  # as on a GPU
+
+
+def test_the_published_networks_use_products_where_it_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 64 px: the three or four innermost layers each way; the discriminator's large maps never."""
+    torch.manual_seed(9)
+    seen: list[tuple[int, bool]] = []
+    rule: Callable[[int, Tensor], bool] = small_maps.small
+
+    def spy(places: int, weight: Tensor) -> bool:
+        seen.append((places, rule(places, weight)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(small_maps, "small", spy)
+    net, c = PublishedUNet(paired(64)), pictures(1, 64)
+    with torch.no_grad():
+        net(c[:, :0, 0, 0], c)
+    assert [places for places, product in seen if product] == [64, 16, 4, 1, 1, 4, 16, 64]
+
+
+def test_the_penalty_of_a_gradient_can_be_learned_from() -> None:
+    """R1 needs the second derivative through every layer, in-place activations included."""
+    torch.manual_seed(10)
+    net = PatchGAN(paired(24), width=16).double()
+    x, c = pictures(2, 24).double(), pictures(2, 24, 1).double()
+
+    def penalty() -> Tensor:
+        given = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(net.given(c)(given).sum(), given, create_graph=True)
+        return slope.square().sum()
+
+    weight = net.convs[2].weight
+    (gradient,) = torch.autograd.grad(penalty(), weight)
+    direction = torch.randn_like(weight)
+    with torch.no_grad():
+        values = []
+        for step in (1e-5, -2e-5):
+            weight += step * direction
+            with torch.enable_grad():
+                values.append(penalty().detach())
+    torch.testing.assert_close(
+        (gradient * direction).sum(), (values[0] - values[1]) / 2e-5, rtol=1e-4, atol=0
+    )
