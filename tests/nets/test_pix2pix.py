@@ -276,7 +276,9 @@ def test_the_output_size_that_is_asked_for_is_made() -> None:
 def test_products_are_for_kernels_that_are_large_beside_the_map(
     places: int, shape: tuple[int, ...], product: bool
 ) -> None:
-    assert small_maps.small(places, torch.empty(shape)) is product
+    kernel = torch.empty(shape)
+    assert small_maps.small(places, kernel) is product
+    assert not small_maps.small(places, kernel.contiguous(memory_format=torch.channels_last))
     assert not small_maps.small(places, torch.empty(shape, device="meta"))  # as on a GPU
 
 

@@ -55,6 +55,9 @@ def small(places: int, weight: Tensor) -> bool:
 
     oneDNN rearranges the kernel on every call, and its gradient too; a product has to lay out the
     fields instead. The second costs less where there are at most half as many places, over the whole
-    batch, as the kernel has channels on that side (measured: docs/results/speed.md).
+    batch, as the kernel has channels on that side (measured: docs/results/speed.md). A kernel that lies
+    channels-last, as in a Langevin chain, is not rearranged, and a product would have to.
     """
-    return weight.device.type == "cpu" and weight.numel() >= LARGE and 2 * places <= weight.shape[0]
+    if weight.device.type != "cpu" or weight.numel() < LARGE or not weight.is_contiguous():
+        return False
+    return 2 * places <= weight.shape[0]
