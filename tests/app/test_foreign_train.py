@@ -169,6 +169,7 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(
             "--task=colour",
         ],
         "is empty": [negatives, "--initializer="],
+        "is what --initializer MODEL sets": [negatives, "--set=networks.initializer=foreign"],
     }
     for said, words in cases.items():
         got = cli("train", *words, f"--out={tmp_path / 'run'}", "--steps=1", *TINY)
