@@ -71,10 +71,10 @@ def _train(method: str, spec: Spec, pictures: int) -> Train:
     batch, solver, initializer = 8 if from_picture or spec.size > 32 else 32, 3e-3, 2e-3
     if from_picture:
         solver = 1e-3
-    if method == "gan":
-        solver = 1e-3
+    if method == "gan":  # in colour the discriminator stays at a loss unless it is much the faster one
+        solver, initializer = (1e-3, 2e-3) if spec.channels == 1 else (3e-3, 5e-4)
     if method == "cut":
-        batch, solver, initializer = 2, 4e-4, 4e-4
+        batch, solver, initializer = 2, 1e-3, 1e-3
     if method == "solver":
         initializer = 2e-4  # it has learnt before
     beta = 0.5 if method in ("pix2pix", "cut") else 0.0
