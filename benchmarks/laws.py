@@ -43,7 +43,7 @@ class Problem(Protocol):
 # ---- 25 Gaussians
 
 GRID = torch.cartesian_prod(*[torch.linspace(-0.8, 0.8, 5)] * 2)  # centres [25, 2]
-SPREAD = 0.02  # standard deviation of each; neighbours are 0.4 apart
+SPREAD = 0.04  # standard deviation of each; neighbours are 10 of them apart
 
 
 class PointEnergy(Energy):
@@ -75,6 +75,9 @@ class PointInitializer(Initializer):
     def __init__(self, layers: int, width: int) -> None:
         super().__init__()
         self.body = dense(2, width, layers, 2)
+        for layer in self.body[::2]:
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+        self.body[-1].weight.data *= 3  # begins spread over all of the square
 
     def forward(self, z: Tensor, c: Tensor | None) -> Tensor:
         return torch.tanh(self.body(z))[:, :, None, None]

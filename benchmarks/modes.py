@@ -158,11 +158,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("mnist", type=Path, help="folder of MNIST")
-    parser.add_argument("--points-steps", type=int, default=2000, help="of a plain training")
+    parser.add_argument("--points-steps", type=int, default=3000, help="of a plain training")
     parser.add_argument("--stacked-steps", type=int, default=250, help="of a plain training")
-    parser.add_argument(
-        "--shares", type=float, nargs="+", default=[0.05, 0.2], help="of the cooperative stage"
-    )
+    parser.add_argument("--shares", type=float, nargs="+", default=[0.1], help="of the cooperative stage")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=("points", "stacked"), default=["points", "stacked"])
     parser.add_argument("--out", type=Path, default=Path("modes"))
