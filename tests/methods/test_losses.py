@@ -1,4 +1,4 @@
-"""The adversarial losses, penalties and PatchNCE against closed forms, hand-made derivatives and plain loops."""
+"""Adversarial losses, penalties and PatchNCE against closed forms, slopes by hand and plain loops."""
 
 from __future__ import annotations
 

@@ -118,8 +118,9 @@ class Cut(nn.Module):
         """Places [N, P] of maps of side² : one at random in each of P equal parts."""
         parts = min(self.cfg.patches, side**2)
         within = torch.special.ndtr(rng.normal(len(x), parts))
-        start = torch.arange(parts, device=within.device)
-        return ((start + within) * (side**2 / parts)).long().clamp_(max=side**2 - 1).to(x.device)
+        ends = torch.arange(parts + 1, device=within.device) * side**2 // parts
+        place = ends[:-1] + (within * ends.diff()).long()
+        return place.minimum(ends[1:] - 1).to(x.device)
 
     def draws(self, n: int, rng: Noise) -> tuple[Tensor, Tensor] | None:
         """What augments n real and n made pictures; None: nothing does."""
