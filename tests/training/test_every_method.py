@@ -14,7 +14,10 @@ from redraft.recipes import RECIPES, Run, build
 from redraft.tasks.category import CategoryToPicture
 from redraft.tasks.none import Nothing
 from redraft.tasks.pairs import PictureToPicture
+from redraft.tasks.unpaired import Unpaired
 from redraft.training import train
+from redraft.training.parts import learn
+from redraft.training.update import Update
 
 SMALL = [
     "networks.solver_width=4",
@@ -25,16 +28,43 @@ SMALL = [
     "method.langevin.steps=2",
     "method.langevin.noise=0.01",
 ]
+NOTHING = Nothing(size=16, channels=1)
+CATEGORY = CategoryToPicture(size=16, channels=1, names=("a", "b", "c"))
+PICTURE = PictureToPicture(size=16, channels=1, condition_channels=1)
+UNPAIRED = Unpaired(size=16, channels=1, condition_channels=1)
 SUBJECTS = {
-    "coopnets": ("coopnets", Nothing(size=16, channels=1)),
-    "ccoopnets, category": ("ccoopnets", CategoryToPicture(size=16, channels=1, names=("a", "b", "c"))),
-    "ccoopnets, picture": ("ccoopnets", PictureToPicture(size=16, channels=1, condition_channels=1)),
+    "coopnets": ("coopnets", NOTHING),
+    "ccoopnets, category": ("ccoopnets", CATEGORY),
+    "ccoopnets, picture": ("ccoopnets", PICTURE),
+    "gan": ("gan", NOTHING),
+    "gan, residual": ("gan", CATEGORY),
+    "gan, style": ("gan", NOTHING),
+    "gan, ada": ("gan", NOTHING),
+    "gan, wasserstein": ("gan", NOTHING),
+    "gan, category": ("gan", CATEGORY),
+    "pix2pix": ("pix2pix", PICTURE),
+    "cut": ("cut", UNPAIRED),
+    "coopinit, category": ("coopinit", CATEGORY),
+    "coopinit, picture": ("coopinit", PICTURE),
+    "coopinit, unpaired": ("coopinit", UNPAIRED),
+    "solver": ("solver", NOTHING),
+    "solver, picture": ("solver", PICTURE),
+}
+
+
+SETTINGS = {
+    "gan, residual": ["networks.solver=residual", "networks.initializer=residual", "method.loss=hinge"],
+    "gan, style": ["networks.solver=style", "networks.initializer=style"],
+    "gan, ada": ["method.ada=0.6", "train.lr.augmentation=0.3", "train.betas.augmentation=[0.0,0.9]"],
+    "gan, wasserstein": ["method.loss=wasserstein", "method.r1=0", "method.gradient_penalty=10"],
+    "coopinit, category": ["coopinit.optimizers=keep"],
 }
 
 
 def the_run(name: str, recipe: str = "modern", *more: str) -> Run:
     method, task = SUBJECTS[name]
-    return RECIPES[recipe](task, method, 100, 0).override([*SMALL, *more])
+    half = ["coopinit.share=0.5"] if method == "coopinit" else []  # both stages in six steps
+    return RECIPES[recipe](task, method, 100, 0).override([*SMALL, *half, *SETTINGS.get(name, []), *more])
 
 
 def batch_at(name: str, t: int, n: int = 4) -> Pair:
@@ -46,13 +76,18 @@ def batch_at(name: str, t: int, n: int = 4) -> Pair:
 
 
 def trained(name: str, out: Path, run: Run, **options: object) -> torch.Tensor:
+    method = untrained(name, run)
+    given = {"batch_at": lambda t: batch_at(name, t), **options}
+    train(method, cfg=run.train, out=out, config=run.to_dict(), **given)
+    return torch.cat([p.detach().flatten() for p in method.state_dict().values()])
+
+
+def untrained(name: str, run: Run) -> torch.nn.Module:
     method = build(run)
     if getattr(method, "style", None) is not None:
         c, x = batch_at(name, 99, 40)
         method.style.fit(x, c)
-    given = {"batch_at": lambda t: batch_at(name, t), **options}
-    train(method, cfg=run.train, out=out, config=run.to_dict(), **given)
-    return torch.cat([p.detach().flatten() for p in method.state_dict().values()])
+    return method
 
 
 class Killed(BaseException):
@@ -90,10 +125,60 @@ def test_a_batch_with_nan_is_left_out_and_said(name: str, tmp_path: Path) -> Non
     assert "batch of step 4" in (tmp_path / "run" / "events.log").read_text()
 
 
+def gradients(name: str, run: Run, done: float) -> dict[str, torch.Tensor]:
+    """What each network's Adam is given in one step, ``done`` into the training, at next to no rate."""
+    method = untrained(name, run)
+    if "augmentation" in method.networks:
+        torch.nn.init.constant_(method.chance.p, 0.5)  # not at an end
+    update, got = Update(method.networks, run.train), {}
+    update.set_rates(1e-6, {})
+    update.done = done
+    for key, adam in update.optimizers.items():
+
+        def keep(adam: torch.optim.Optimizer, *_: object, key: str = key) -> None:
+            grads = [p.grad for p in adam.param_groups[0]["params"] if p.grad is not None]
+            got[key] = torch.cat([g.flatten() for g in grads])
+
+        adam.register_step_pre_hook(keep)
+    learn(method, batch_at(name, 0, 8), update, seed=0, t=0)
+    assert set(got) == set(method.networks)
+    return got
+
+
 @pytest.mark.parametrize("name", SUBJECTS)
-def test_a_batch_in_two_parts_teaches_as_the_whole(name: str, tmp_path: Path) -> None:
-    """Up to rounding, and where neighbours within a part are the wrong conditions: so without those."""
-    plain = [] if name == "coopnets" else ["method.wrong_conditions=0"]
-    whole = trained(name, tmp_path / "a", the_run(name, "modern", *plain))
-    parts = trained(name, tmp_path / "b", the_run(name, "modern", *plain, "train.accumulate=2"))
-    torch.testing.assert_close(parts, whole, rtol=1e-2, atol=1e-4)
+def test_a_batch_in_two_parts_teaches_as_the_whole(name: str) -> None:
+    """Where neighbours within a part are the wrong conditions not: so without those.
+
+    Gradients and not weights, since Adam makes a full step of a gradient that is rounding alone. With next to
+    no rate, since in parts a generator is judged by a discriminator that moves with the last of them. Power
+    iteration goes on twice as far in two parts, from vectors that are near their end already.
+    """
+    has_wrong = hasattr(the_run(name).method, "wrong_conditions")
+    plain = ["method.wrong_conditions=0"] if has_wrong else []
+    run, parts = (the_run(name, "modern", *plain, f"train.accumulate={n}") for n in (1, 2))
+    for done in (0.0, 0.9) if run.coopinit.share else (0.0,):  # both stages
+        whole = gradients(name, run, done)
+        for key, gradient in gradients(name, parts, done).items():
+            share = float((gradient - whole[key]).norm() / whole[key].norm())
+            assert share < (0.01 if name == "gan, residual" else 1e-5), key
+
+
+@pytest.mark.parametrize("optimizers", ["reset", "keep"])
+@pytest.mark.parametrize("every", [1, 2])
+def test_coopinit_killed_around_its_hand_over(optimizers: str, every: int, tmp_path: Path) -> None:
+    """The hand-over is the fourth of six steps; steps before, at and after it die."""
+    name = "coopinit, category"
+    run = the_run(name, "modern", f"coopinit.optimizers={optimizers}", f"train.checkpoint_every={every}")
+    whole = trained(name, tmp_path / "whole", run)
+    for last in (2, 3, 4, 5):
+
+        def dies(t: int, last: int = last) -> Pair:
+            if t == last:
+                raise Killed
+            return batch_at(name, t)
+
+        out = tmp_path / str(last)
+        with pytest.raises(Killed):
+            trained(name, out, run, batch_at=dies)
+        assert torch.equal(trained(name, out, run, resume=True), whole)
+        assert "The cooperative stage ends at step 3; the adversarial" in (out / "events.log").read_text()
