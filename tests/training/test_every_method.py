@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+import redraft
 from redraft.core.rng import stream
 from redraft.core.types import Pair
 from redraft.methods import METHODS
@@ -17,6 +21,7 @@ from redraft.tasks.pairs import PictureToPicture
 from redraft.tasks.unpaired import Unpaired
 from redraft.training import train
 from redraft.training.parts import learn
+from redraft.training.processes import rank, world
 from redraft.training.update import Update
 
 SMALL = [
@@ -140,7 +145,8 @@ def gradients(name: str, run: Run, done: float) -> dict[str, torch.Tensor]:
             got[key] = torch.cat([g.flatten() for g in grads])
 
         adam.register_step_pre_hook(keep)
-    learn(method, batch_at(name, 0, 8), update, seed=0, t=0)
+    mine = (None if v is None else v[rank() :: world()] for v in batch_at(name, 0, 8))
+    learn(method, Pair(*mine), update, seed=0, t=0)
     assert set(got) == set(method.networks)
     return got
 
@@ -153,14 +159,49 @@ def test_a_batch_in_two_parts_teaches_as_the_whole(name: str) -> None:
     no rate, since in parts a generator is judged by a discriminator that moves with the last of them. Power
     iteration goes on twice as far in two parts, from vectors that are near their end already.
     """
+    run, parts = even(name), even(name, "train.accumulate=2")
+    for done in stages(run):
+        agree(name, gradients(name, parts, done), gradients(name, run, done))
+
+
+def even(name: str, *more: str) -> Run:
+    """A run without wrong conditions, which are a matter of neighbours."""
     has_wrong = hasattr(the_run(name).method, "wrong_conditions")
-    plain = ["method.wrong_conditions=0"] if has_wrong else []
-    run, parts = (the_run(name, "modern", *plain, f"train.accumulate={n}") for n in (1, 2))
-    for done in (0.0, 0.9) if run.coopinit.share else (0.0,):  # both stages
-        whole = gradients(name, run, done)
-        for key, gradient in gradients(name, parts, done).items():
-            share = float((gradient - whole[key]).norm() / whole[key].norm())
-            assert share < (0.01 if name == "gan, residual" else 1e-5), key
+    return the_run(name, "modern", *(["method.wrong_conditions=0"] if has_wrong else []), *more)
+
+
+def stages(run: Run) -> tuple[float, ...]:
+    """Shares of the training in which all its stages are met."""
+    return (0.0, 0.9) if run.coopinit.share else (0.0,)
+
+
+def agree(name: str, some: dict[str, torch.Tensor], whole: dict[str, torch.Tensor]) -> None:
+    for key, gradient in some.items():
+        share = float((gradient - whole[key]).norm() / whole[key].norm())
+        assert share < (0.01 if name == "gan, residual" else 1e-5), key
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What two processes computed of every subject."""
+    out = tmp_path_factory.mktemp("two")
+    here, source = Path(__file__).parent, Path(redraft.__file__).parents[1]
+    subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        + [str(here / "child_every.py"), str(out)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(here), str(source)])},
+        check=True,
+        timeout=200,
+    )
+    return out
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_two_processes_teach_as_one(name: str, two: Path) -> None:
+    run = even(name)
+    for done in stages(run):
+        for each in (0, 1):
+            agree(name, torch.load(two / f"{name}.{done}.{each}.pt"), gradients(name, run, done))
 
 
 @pytest.mark.parametrize("optimizers", ["reset", "keep"])
