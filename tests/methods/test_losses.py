@@ -87,9 +87,7 @@ def played(name: str, logits: Tensor) -> Tensor:
     return LOSSES[name].discriminator(logits[VISITS[0]], logits[VISITS[1]])
 
 
-@pytest.mark.parametrize(
-    ("name", "best"), [("nonsaturating", (P / Q).log()), ("least_squares", P / (P + Q))]
-)
+@pytest.mark.parametrize(("name", "best"), [("nonsaturating", (P / Q).log()), ("least_squares", P / (P + Q))])
 def test_the_best_discriminator_has_a_closed_form(name: str, best: Tensor) -> None:
     logits = torch.zeros(5, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=400, tolerance_grad=1e-12, line_search_fn="strong_wolfe")

@@ -1,7 +1,8 @@
 """CUT: one-sided unpaired translation, held to its input by contrasting patches.
 
 Park, Efros, Zhang, Zhu. "Contrastive Learning for Unpaired Image-to-Image Translation", ECCV 2020,
-arXiv:2007.15651. The generator's loss is L_GAN(G, D, X, Y) + λ_X L_PatchNCE(G, H, X) + λ_Y L_PatchNCE(G, H, Y).
+arXiv:2007.15651. The generator's loss is
+L_GAN(G, D, X, Y) + λ_X L_PatchNCE(G, H, X) + λ_Y L_PatchNCE(G, H, Y).
 FastCUT is ``Cut.Config.fast()``: λ_X = 10, λ_Y = 0, and mirrored inputs.
 
     discriminator   D(x) on patches, its logit = −E, knows no condition     the solver, if asked for
@@ -48,7 +49,7 @@ class Cut(nn.Module):
         temperature: float = 0.07  # τ
 
         def __post_init__(self) -> None:
-            super(Cut.Config, self).__post_init__()
+            super().__post_init__()
             if self.nce < 0 or self.identity < 0 or self.patches < 2 or self.temperature <= 0:
                 raise UsageError(
                     "method.nce and method.identity are weights, 0 or more; method.patches is at least 2; "

@@ -34,7 +34,7 @@ class Gan(nn.Module):
         ada: float = 0.0  # wanted mean sign of D(real), which moves the share that is augmented; ADA 0.6
 
         def __post_init__(self) -> None:
-            super(Gan.Config, self).__post_init__()
+            super().__post_init__()
             if not 0 <= self.ada < 1:
                 raise UsageError(f"method.ada lies between 0 (off) and 1, ADA's own is 0.6; not {self.ada}.")
 

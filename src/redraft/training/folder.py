@@ -94,7 +94,7 @@ def refuse_other_settings(saved: dict[str, Any], config: dict[str, Any], out: Pa
 def difference(
     saved: dict[str, Any], config: dict[str, Any], free: Iterable[str] = ()
 ) -> tuple[str, Any, Any] | None:
-    """The first setting in which two runs differ, but for their pictures and what is ``free``: key, values."""
+    """The first setting in which two runs differ, but for pictures and what is ``free``: key, values."""
     before, now = _flat(saved), _flat(json.loads(json.dumps(config)))
     for key in sorted((before.keys() | now.keys()) - {"data", *free}):
         if before.get(key) != now.get(key):

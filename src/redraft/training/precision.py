@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
 ENTRANCES = ("forward", "encode", "logits")  # how methods call a network
 
 
