@@ -336,8 +336,8 @@ def test_no_folder_and_a_file_are_sentences(tmp_path: Path) -> None:
 
 
 def test_made_splits_are_for_ever_and_even(tmp_path: Path, cache_home: Path) -> None:
-    for category in "abcde":
-        photos(tmp_path / "d" / category, *numbers(8))
+    for i, category in enumerate("abcde"):
+        photos(tmp_path / "d" / category, *numbers(8, 8 * i))
     first = recognise(tmp_path / "d", seed=3)
     assert counts(first) == (36, 4) and len({e.category for e in first.examples["test"]}) == 4
     (tmp_path / "d").rename(tmp_path / "moved")
@@ -375,3 +375,23 @@ def test_depth_and_colour_of_targets(tmp_path: Path) -> None:
 def test_real_folders(name: str, layout: str, kind: str, total: int) -> None:
     folder = recognise(shared_data(name))
     assert (folder.layout, folder.condition_kind, sum(counts(folder))) == (layout, kind, total)
+
+
+def test_copies_of_a_held_out_picture_are_held_out_with_it(tmp_path: Path) -> None:
+    """Forty pictures, each twice: whichever the draw takes, its copy is not trained on."""
+    from redraft.data.copies import copies
+
+    for i in range(40):
+        picture = np.full((8, 8, 3), 6 * i, np.uint8)
+        for name in (f"a{i}.png", f"b{i}.png"):
+            Image.fromarray(picture).save(tmp_path / name)
+    folder = recognise(tmp_path)
+    shared, _ = copies(folder)
+    assert shared == [] and 8 <= len(folder.examples["test"]) <= 16
+
+
+def test_a_folder_of_one_picture_many_times_still_has_both_splits(tmp_path: Path) -> None:
+    for i in range(12):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / f"{i}.png")
+    folder = recognise(tmp_path)
+    assert len(folder.examples["train"]) == 10 and len(folder.examples["test"]) == 2

@@ -23,16 +23,20 @@ def copies(folder: Folder) -> tuple[list[Source], int]:
     """(test targets that are training targets too, training targets that repeat another)."""
     train = [e.target for e in folder.every("train")]
     test = [e.target for e in folder.every("test")]
-    lengths = {one: _length(one) for one in (*train, *test)}
-    frequent = Counter(lengths.values())
-    alike = [one for one in (*train, *test) if frequent[lengths[one]] > 1]  # others cannot have a copy
-    whole = sum(max(0, lengths[one]) for one in alike) <= HASHED_WHOLE
-    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-        digests = pool.map(lambda one: _digest(one, whole), alike)
-        digest = dict(zip(alike, digests, strict=True))
+    digest = digests([*train, *test])
     groups = _grouped(train, digest)
     shared = [one for one in test if digest.get(one) and digest[one] in groups]
     return shared, sum(len(group) - 1 for group in groups.values())
+
+
+def digests(sources: Sequence[Source]) -> dict[Source, bytes]:
+    """A hash of each picture that may have a copy among the others; b"" where it cannot be read."""
+    lengths = {one: _length(one) for one in sources}
+    frequent = Counter(lengths.values())
+    alike = [one for one in sources if frequent[lengths[one]] > 1]  # others cannot have a copy
+    whole = sum(max(0, lengths[one]) for one in alike) <= HASHED_WHOLE
+    with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+        return dict(zip(alike, pool.map(lambda one: _digest(one, whole), alike), strict=True))
 
 
 def _grouped(sources: Sequence[Source], digest: dict[Source, bytes]) -> dict[bytes, list[Source]]:

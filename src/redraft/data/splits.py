@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from redraft.core import images
 from redraft.core.errors import RedraftError
+from redraft.data.copies import digests
 from redraft.data.folder import Example
 from redraft.data.home import cache_home
 
@@ -18,6 +19,8 @@ MOST_TEST = 1000
 
 def make_split(examples: Sequence[Example], key: str, seed: int) -> dict[str, tuple[Example, ...]]:
     """{"train", "test"}: test gets a tenth, 2 (of 12 or more) to 1,000, evenly from every category.
+
+    Exact copies of a test picture go with it, so that what is judged was not trained on.
 
     A picture's place depends on its name and the seed alone, so adding pictures moves few; what was
     drawn is stored under the folder's ``key`` and holds for as long as the folder is the same.
@@ -29,7 +32,7 @@ def make_split(examples: Sequence[Example], key: str, seed: int) -> dict[str, tu
     except (OSError, ValueError):
         test = set()
     if not test or not test <= names:
-        test = _draw(examples, seed)
+        test = _with_copies(examples, _draw(examples, seed))
         with contextlib.suppress(RedraftError, OSError):  # nowhere to remember it? The draw gives the same
             images.save(file, json.dumps(sorted(test)).encode())
     return {
@@ -51,6 +54,14 @@ def _draw(examples: Sequence[Example], seed: int) -> set[str]:
     few = 2 if len(examples) >= 12 else 1  # measures take two pictures
     count = max(few, min(MOST_TEST, len(examples) // 10))
     return {name for _, _, name in sorted(ranked)[:count]}
+
+
+def _with_copies(examples: Sequence[Example], test: set[str]) -> set[str]:
+    """The test pictures and their copies; without these where they are most of the folder."""
+    digest = digests([e.target for e in examples])
+    seen = {digest.get(e.target, b"") for e in examples if e.name in test} - {b""}
+    more = test | {e.name for e in examples if digest.get(e.target) in seen}
+    return more if 2 * len(more) <= len(examples) else test
 
 
 def _hash(text: str) -> bytes:
