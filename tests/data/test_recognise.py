@@ -337,7 +337,7 @@ def test_no_folder_and_a_file_are_sentences(tmp_path: Path) -> None:
 
 def test_made_splits_are_for_ever_and_even(tmp_path: Path, cache_home: Path) -> None:
     for i, category in enumerate("abcde"):
-        photos(tmp_path / "d" / category, *numbers(8, 8 * i))
+        photos(tmp_path / "d" / category, *numbers(8), size=(24 + i, 24))  # no copies
     first = recognise(tmp_path / "d", seed=3)
     assert counts(first) == (36, 4) and len({e.category for e in first.examples["test"]}) == 4
     (tmp_path / "d").rename(tmp_path / "moved")
