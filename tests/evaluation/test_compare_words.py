@@ -208,17 +208,36 @@ def test_a_number_that_lacks_decides_nothing() -> None:
     assert "KID" not in advice(a, method("b", kid=99.0)).says
 
 
-def test_differences_picture_by_picture_are_told_where_intervals_overlap() -> None:
-    """Pictures differ far more than methods: the intervals overlap though each picture says the same."""
+def same_pictures(gap: float, *seeds: float) -> tuple[Contender, Contender]:
+    """Pictures that differ far more than methods: the intervals overlap; b's values are a's plus ``gap``."""
     values = [0.1 * i for i in range(10)]
-    wide = {"LPIPS": over(0.3, 0.15)}
-    a, b = (replace(c, cells={**c.cells, **wide}) for c in (method("a"), method("b")))
-    a, b = replace(a, each={"LPIPS": [v - 0.05 for v in values]}), replace(b, each={"LPIPS": values})
+    a, b = method("a"), method("b")
+    a = replace(a, cells={**a.cells, "LPIPS": over(0.30, 0.15, 0.29, 0.31)}, each={"LPIPS": values})
+    cells = {**b.cells, "LPIPS": over(0.30 + gap, 0.15, *seeds)}
+    return a, replace(b, cells=cells, each={"LPIPS": [v + gap for v in values]})
+
+
+def test_differences_on_the_same_pictures_decide_where_a_measure_has_a_value_a_picture() -> None:
+    a, b = same_pictures(0.05, 0.34, 0.36)
+    assert a.cells["LPIPS"].interval.overlaps(b.cells["LPIPS"].interval)
     said = advice(a, b)
-    assert said.kind == "no clear difference"
+    assert (said.kind, said.chosen) == ("clear", ("a",))
     assert "picture by picture: a − b −0.0500" in all_words(said)
-    other = replace(b, each={"LPIPS": values[:5]})  # measured on other pictures
+
+
+def test_but_not_where_seeds_overlap_or_pictures_are_others() -> None:
+    a, b = same_pictures(0.05, 0.30, 0.40)
+    assert advice(a, b).kind == "no clear difference"
+    a, b = same_pictures(0.05, 0.34, 0.36)
+    other = replace(b, each={"LPIPS": b.each["LPIPS"][:5]})  # measured on other pictures
+    assert advice(a, other).kind == "no clear difference"
     assert "picture by picture" not in all_words(advice(a, other))
+
+
+def test_pictures_that_disagree_are_no_difference() -> None:
+    a, b = same_pictures(0.05, 0.34, 0.36)
+    mixed = [v + (0.5 if i % 2 else -0.4) for i, v in enumerate(a.each["LPIPS"])]  # +0.05 in the mean
+    assert advice(a, replace(b, each={"LPIPS": mixed})).kind == "no clear difference"
 
 
 def test_rounding_is_no_difference() -> None:

@@ -2,7 +2,9 @@
 
 Pure functions of numbers. A method is judged by the pictures that it makes by default, its drafts or its
 refined ones. Two intervals are looked at, over the pictures of a run and over the seeds, and the wider of
-both decides: where those of two methods overlap there is no clear difference.
+both decides: where those of two methods overlap there is no clear difference. Where a measure has a value a
+picture, the pictures' interval is that of the difference on the same pictures, which is finer: it must leave
+out 0, and the seeds must lie apart.
 """
 
 from __future__ import annotations
@@ -215,7 +217,24 @@ def _dominates(a: Contender, b: Contender, relied: Sequence[Measure]) -> bool:
 
 
 def _sign(a: Contender, b: Contender, m: Measure) -> int:
-    return clearly(_interval(a, m), _interval(b, m), m)
+    """1 where a is clearly better than b, -1 where worse."""
+    gap = _gap(a, b, m)
+    if gap is None:
+        return clearly(_interval(a, m), _interval(b, m), m)
+    return clearly(gap, Interval.exact(0.0), m) * abs(clearly(_seeds_of(a, m), _seeds_of(b, m), m))
+
+
+def _gap(a: Contender, b: Contender, m: Measure) -> Interval | None:
+    """a minus b on the same pictures, where both have a value a picture and more is better or worse."""
+    mine, theirs = a.each.get(m.name, ()), b.each.get(m.name, ())
+    if not mine or len(mine) != len(theirs) or m.better == "one":
+        return None
+    return mean_interval(torch.tensor(mine) - torch.tensor(theirs))
+
+
+def _seeds_of(c: Contender, m: Measure) -> Interval:
+    seeds = c.cells[m.name].seeds
+    return Interval(c.cells[m.name].value, min(seeds), max(seeds))
 
 
 def _differences(able: Sequence[Contender], relied: Sequence[Measure]) -> list[Finding]:
@@ -240,12 +259,10 @@ def _differences(able: Sequence[Contender], relied: Sequence[Measure]) -> list[F
 
 
 def _picture_by_picture(able: Sequence[Contender], m: Measure) -> str:
-    """Differences on the same pictures: finer than what decides, and said beside it."""
     told = []
-    for a, b in combinations([c for c in able if m.name in c.each], 2):
-        if len(a.each[m.name]) == len(b.each[m.name]):
-            gap = torch.tensor(a.each[m.name]) - torch.tensor(b.each[m.name])
-            told.append(f"{a.name} − {b.name} {show(mean_interval(gap))}")
+    for a, b in combinations(able, 2):
+        if (gap := _gap(a, b, m)) is not None:
+            told.append(f"{a.name} − {b.name} {show(gap)}")
     return f"; picture by picture: {', '.join(told)}" if told else ""
 
 
@@ -279,7 +296,10 @@ def _reliance(relied: Sequence[Measure], measures: Sequence[Measure]) -> Finding
 
 def _seeds(able: Sequence[Contender], pictures: int) -> Finding:
     fewest = min(c.seeds for c in able)
-    behind = f"{pictures} held-out pictures; an interval is the wider of those over pictures and over seeds"
+    behind = (
+        f"{pictures} held-out pictures; an interval is the wider of those over pictures and over seeds; where a "
+        "measure has a value a picture, differences on the same pictures decide, if the seeds lie apart too"
+    )
     if fewest == 1:
         one = "One seed" if all(c.seeds == 1 for c in able) else "Only one seed of a method"
         return Finding(f"{one}: what another would change is not known.", behind)
