@@ -189,9 +189,9 @@ def _choose(fit: Sequence[Contender], relied: Sequence[Measure]) -> tuple[str, l
         (a,) = best
         if not rest:
             return "clear", best, f"Take {a.name}: it alone is clearly better than the controls."
-        wins = [_name(m) for m in relied if any(_sign(a, b, m) > 0 for b in rest)]
-        clear = f"it is clearly better than {_and([c.name for c in rest])} in {_and(wins)}"
-        return "clear", best, f"Take {a.name}: {clear}, and clearly worse in nothing that is relied on."
+        worse = [_name(m) for m in relied if any(_sign(a, b, m) < 0 for b in rest)]
+        but = f"though worse in {_and(worse)}" if worse else "and clearly worse in nothing that is relied on"
+        return "clear", best, f"Take {a.name}: {_wins(a, rest, relied)}, {but}."
     better = _left_behind(best, rest, relied)
     strong = {a.name: [_name(m) for m in relied if any(_sign(a, b, m) > 0 for b in best)] for a in best}
     told = [f"{name} for {_and(names)}" for name, names in strong.items() if names]
@@ -199,6 +199,17 @@ def _choose(fit: Sequence[Contender], relied: Sequence[Measure]) -> tuple[str, l
         says = f"No clear difference between {_and([c.name for c in best])}: the intervals overlap."
         return "no clear difference", best, says + better + _cheapest(best)
     return "trade-off", best, f"It depends on what matters: {', '.join(told)}.{better}"
+
+
+def _wins(a: Contender, rest: Sequence[Contender], relied: Sequence[Measure]) -> str:
+    """Than whom it is clearly better in what; those that it beats in the same measures together."""
+    groups: dict[str, list[str]] = {}
+    for b in rest:
+        where = _and([_name(m) for m in relied if _sign(a, b, m) > 0])
+        if where:
+            groups.setdefault(where, []).append(b.name)
+    told = [f"than {_and(names)} in {where}" for where, names in groups.items()]
+    return f"it is clearly better {', '.join(told)}"
 
 
 def _left_behind(best: Sequence[Contender], rest: Sequence[Contender], relied: Sequence[Measure]) -> str:
@@ -297,8 +308,8 @@ def _reliance(relied: Sequence[Measure], measures: Sequence[Measure]) -> Finding
 def _seeds(able: Sequence[Contender], pictures: int) -> Finding:
     fewest = min(c.seeds for c in able)
     behind = (
-        f"{pictures} held-out pictures; an interval is the wider of those over pictures and over seeds; where a "
-        "measure has a value a picture, differences on the same pictures decide, if the seeds lie apart too"
+        f"{pictures} held-out pictures; an interval is the wider of those over pictures and over seeds; "
+        "where a measure has a value a picture, differences on the same pictures decide, if the seeds lie apart too"
     )
     if fewest == 1:
         one = "One seed" if all(c.seeds == 1 for c in able) else "Only one seed of a method"
