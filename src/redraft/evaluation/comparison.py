@@ -119,7 +119,7 @@ def _row_name(system: System, row: str) -> str:
 
 
 def _advice(advice: Advice) -> str:
-    inside = f'<p class="verdict {advice.kind.replace(" ", "-")}">{escape(advice.says)}</p>'
+    inside = f'<p class="verdict">{escape(advice.says)}</p>'
     return section("What to take", inside + found(advice.reasons))
 
 
