@@ -122,10 +122,11 @@ class _Sitting:
         except OutOfSpace:
             raise OutOfSpace(f"The disk of {self.out} is full: make room. {AGAIN}") from None
         except Exception as error:
-            why = str(error) or type(error).__name__
+            why = (str(error) or type(error).__name__).splitlines()[0]
             say(f"{one.entry.label}, seed {one.seed}, failed: {why}")
-            traces = "".join(traceback.format_exception(error))
-            images.save(one.place / FAILED, f"{why}\n\n{traces}".encode())
+            if train:
+                traces = "".join(traceback.format_exception(error))
+                images.save(one.place / FAILED, f"{why}\n\n{traces}".encode())
             return failure(one, why)
 
     def _train(self, one: Planned, run: Run) -> str:
@@ -168,21 +169,27 @@ class _Sitting:
         return file
 
     def _facts(self) -> tuple[str, dict[str, str]]:
-        run = next(p.run for p in self.planned if p.run is not None)
-        seeds = sorted({p.seed for p in self.planned})
-        train = run.train
-        budget = f"{train.minutes:g} minutes" if train.minutes else f"{train.steps} steps"
+        runs = [p.run for p in self.planned if p.run is not None]
+        task, seeds = runs[0].task, sorted({p.seed for p in self.planned})
         threads = torch.get_num_threads()
         name = self.folder.root.name or str(self.folder.root)
         facts = {
             "data": self.folder.understood,
-            "task": run.task_name,
-            "size": f"{run.task.spec.size} px",
-            "training of each": f"{budget} by the clock, one after another" if train.minutes else budget,
+            "task": runs[0].task_name,
+            "size": f"{task.spec.size} px",
+            "training of each": _budget(runs),
             "seeds": ", ".join(map(str, seeds)),
             "device": f"{self.device}, {threads} thread{'s' if threads > 1 else ''}",
         }
-        return f"{run.task_name}: {name}", facts
+        return f"{runs[0].task_name}: {name}", facts
+
+
+def _budget(runs: Sequence[Run]) -> str:
+    lengths = {(run.train.minutes, run.train.steps) for run in runs}
+    if len(lengths) > 1:
+        return "not the same: see the table of training"
+    minutes, steps = lengths.pop()
+    return f"{minutes:g} minutes by the clock" if minutes else f"{steps} steps"
 
 
 def _refuse(

@@ -309,7 +309,7 @@ def _seeds(able: Sequence[Contender], pictures: int) -> Finding:
     fewest = min(c.seeds for c in able)
     behind = (
         f"{pictures} held-out pictures; an interval is the wider of those over pictures and over seeds; "
-        "where a measure has a value a picture, differences on the same pictures decide, if seeds lie apart too"
+        "where a measure has a value a picture, differences on the same pictures decide, if seeds lie apart"
     )
     if fewest == 1:
         one = "One seed" if all(c.seeds == 1 for c in able) else "Only one seed of a method"
