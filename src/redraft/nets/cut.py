@@ -22,6 +22,11 @@ LAYERS = (0, 4, 8, 12, 16)  # whose outputs are compared, as the authors count l
 Norm = Callable[[int], nn.Module]  # channels -> normalisation
 
 
+def instance(channels: int) -> nn.Module:
+    """Instance normalisation, as groups of one channel: the same numbers, two to three times as fast here."""
+    return nn.GroupNorm(channels, channels, affine=False)
+
+
 class Translator(Initializer):
     """c [N, Cc, S, S] -> x [N, C, S, S], S a multiple of 4 and at least 16; z is empty, [N, 0].
 
@@ -44,7 +49,7 @@ class Translator(Initializer):
         antialias: bool = True,
         antialias_up: bool | None = None,
         heads: int = 256,
-        norm: Norm = nn.InstanceNorm2d,
+        norm: Norm = instance,
         bias: bool = True,
         dropout: bool = False,
     ) -> None:

@@ -61,7 +61,8 @@ class Update:
             for n in networks
             if cfg.ema.get(n)
         }
-        self.counts = dict.fromkeys(networks, 0)
+        self.counts = dict.fromkeys(networks, 0)  # of updates
+        self.restarts: dict[str, int] = {}  # the count at which a network's optimizer began anew
         self.norms: dict[str, Tensor] = {}  # of the last gradients, before clipping
         self.done = 0.0  # the share of the training that lies behind
         self._part, self._parts = 0, 1
@@ -71,7 +72,13 @@ class Update:
         """Learning rates of the coming step: setting x share x scale of the network (default 1)."""
         for name, optimizer in self.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = self.cfg.lr[name] * share * scale.get(name, 1.0)
+                group["lr"] = self.cfg.lr[name] * share * scale.get(name, 1.0) * self._warmth(name)
+
+    def _warmth(self, name: str) -> float:
+        """The warm-up of an optimizer that began anew in mid-training; else 1."""
+        if name not in self.restarts or not self.cfg.warmup:
+            return 1.0
+        return min(1.0, (self.counts[name] - self.restarts[name] + 1) / self.cfg.warmup)
 
     def part(self, index: int, of: int) -> None:
         """What comes is micro-batch ``index`` of ``of``; the optimizers move after the last."""
@@ -95,8 +102,15 @@ class Update:
             self._move(name, loss.detach())
 
     def restart(self, net: nn.Module) -> None:
-        """Forget the moments and the count of steps of the network's Adam."""
-        self.optimizers[self.names[id(net)]].state.clear()
+        """Forget the moments and the count of steps of the network's Adam, and warm its rate up once more.
+
+        Adam's first steps are signs of the gradient, as long for a small one as for a large one.
+        """
+        name = self.names[id(net)]
+        self.optimizers[name].state.clear()
+        self.restarts[name] = self.counts[name]
+        for group in self.optimizers[name].param_groups:
+            group["lr"] *= self._warmth(name)
 
     @torch.no_grad()
     def _move(self, name: str, loss: Tensor) -> None:
@@ -186,6 +200,7 @@ class Update:
             "scalers": {n: s.state_dict() for n, s in self.scalers.items()},
             "averages": self.averages,
             "counts": self.counts,
+            "restarts": self.restarts,
         }
         return sharding.whole(state)
 
@@ -201,3 +216,4 @@ class Update:
             if name in self.averages:
                 sharding.fill(self.averages[name], state["averages"][name])
         self.counts = dict(state["counts"])
+        self.restarts = dict(state.get("restarts", {}))
