@@ -34,8 +34,8 @@ def draw(n: int, rng: Noise, chance: Tensor | None = None) -> Tensor:
 class Chance(nn.Module):
     """ADA's p in [0, 1], which one training step moves by the learning rate: up while D overfits, else down.
 
-    Its loss has the gradient target − r, with r = mean sign D(real): under Adam without momentum each
-    step is about as long as the rate, as ADA's fixed steps are, and processes agree on it.
+    Its loss has the gradient target − r, with r = mean sign D(real): under Adam a step is about as long as
+    the rate, as ADA's fixed steps are, shorter where r swings about the target; and processes agree on it.
     """
 
     def __init__(self) -> None:

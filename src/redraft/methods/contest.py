@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from redraft import losses
 from redraft.augment import diff_augment, follow
 from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
-from redraft.nets.parts import Code, Energy
+from redraft.methods.thinking import still
+from redraft.nets.parts import Code, Energy, joined
 from redraft.sampling.langevin import Langevin
 
 Loss = Literal["nonsaturating", "hinge", "wasserstein", "least_squares"]
@@ -31,10 +30,10 @@ class Contest:
     """How generator and discriminator are set against each other."""
 
     loss: Loss = "nonsaturating"
-    r1: float = 0.0  # γ of losses.r1; Mescheder et al. 10, StyleGAN2 10 at 256 px
+    r1: float = 0.0  # γ of losses.r1, of what D sees, augmented or not; Mescheder et al. and StyleGAN2 10
     gradient_penalty: float = 0.0  # λ of losses.gradient_penalty; WGAN-GP 10
     drift: float = 0.0  # weight of mean logit² of real pictures; ProGAN 0.001 beside Wasserstein
-    penalised: float = 1.0  # share of the batch that r1 and gradient_penalty look at, to save time
+    penalised: float = 1.0  # share of the batch that the three above look at, to save time
     wrong_conditions: float = 0.0  # weight of real pictures under wrong c as made ones; see ``judge``
     diff_augment: bool = False  # DiffAugment on all that the discriminator sees, for few pictures
     langevin: Langevin = Langevin(steps=10, relative=0.01)  # refinement by the discriminator, on demand
@@ -78,17 +77,19 @@ def judge(
 
     ``u``: draws of the augmentations of x and of ``made``. With ``wrong_conditions`` real pictures under
     the batch's conditions rolled by one count as made, with that weight: the matching-aware discriminator
-    (Reed et al. 2016, arXiv:1605.05396). A few of them are right by chance, where two are of a category.
+    (Reed et al. 2016, arXiv:1605.05396). Each of the two is a contest against the real pictures, which so
+    count 1 + that weight. A few wrong ones are right by chance, where two are of a category.
     """
     made = made.detach()
-    code, code_made = discriminator.encode(c), None
-    if u is not None:
+    if u is None:
+        code = code_made = discriminator.encode(c)
+    else:
         x, code = diff_augment(x, u[0]), discriminator.encode(follow(c, u[0]))
         made, code_made = diff_augment(made, u[1]), discriminator.encode(follow(c, u[1]))
-    pictures, codes = [x, made], [code, code if code_made is None else code_made]
+    pictures, codes = [x, made], [code, code_made]
     if cfg.wrong_conditions and code:
         pictures, codes = [*pictures, x], [*codes, tuple(k.roll(1, 0) for k in code)]
-    real, fake, *wrong = discriminator.logits(torch.cat(pictures), _joined(codes)).chunk(len(pictures))
+    real, fake, *wrong = discriminator.logits(torch.cat(pictures), joined(*codes)).chunk(len(pictures))
     loss = LOSSES[cfg.loss].discriminator(real, fake)
     for logits in wrong:
         loss = loss + cfg.wrong_conditions * LOSSES[cfg.loss].discriminator(real, logits)
@@ -122,20 +123,3 @@ def persuade(
         if u is not None:
             made, c = diff_augment(made, u), follow(c, u)
         return LOSSES[cfg.loss].generator(discriminator.logits(made, discriminator.encode(c)))
-
-
-@contextmanager
-def still(net: nn.Module) -> Iterator[None]:
-    """Inside, ``net`` takes no weight gradients."""
-    trainable = [p for p in net.parameters() if p.requires_grad]
-    for p in trainable:
-        p.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for p in trainable:
-            p.requires_grad_(True)
-
-
-def _joined(codes: list[Code]) -> Code:
-    return tuple(torch.cat(k) for k in zip(*codes, strict=True))

@@ -27,6 +27,7 @@ from redraft.core.types import Pair
 from redraft.methods.contest import Contest, penalties
 from redraft.methods.method import Adversarial, Sample, Update
 from redraft.methods.thinking import think
+from redraft.nets.parts import joined
 from redraft.sampling.langevin import Langevin
 
 STAGES = ("cooperative", "adversarial")
@@ -37,9 +38,7 @@ class CoopInit(nn.Module):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        share: float = (
-            0.0  # of the training that the cooperative stage takes; 0 = none, 0.02 = "a few iterations"
-        )
+        share: float = 0.0  # of the training, for the cooperative stage; 0 = none, 0.02 = "a few iterations"
         # A discriminator's gradient has no scale of its own (spectral norm, R1), so δ = 0.002 with s = 0.016,
         # as in CoopNets, would not move a pixel: a picture's first move has rms 0.02, 1 % of the range.
         langevin: Langevin = Langevin(steps=5, relative=0.02, drift_clip=0.1)
@@ -98,13 +97,13 @@ class CoopInit(nn.Module):
         chain = think(discriminator, x_hat, c, cfg.langevin, rng, keep=method.keep, u=mine)  # revise
         x_tilde = chain.x
 
-        real, revised, code = x, x_tilde, discriminator.encode(c)
-        codes = (code, code)
-        if u is not None:
+        real, revised = x, x_tilde
+        if u is None:
+            codes = (discriminator.encode(c),) * 2
+        else:
             real, revised = diff_augment(x, u[0]), diff_augment(x_tilde, u[1])
             codes = (discriminator.encode(follow(c, u[0])), discriminator.encode(follow(c, u[1])))
-        joined = tuple(torch.cat(k) for k in zip(*codes, strict=True))
-        e_data, e_model = discriminator(torch.cat([real, revised]), joined).chunk(2)
+        e_data, e_model = discriminator(torch.cat([real, revised]), joined(*codes)).chunk(2)
         loss_solver = losses.likelihood(e_data, e_model)  # maximum likelihood
         loss_solver = loss_solver + cfg.energy_magnitude * losses.magnitude(e_data, e_model)
         loss_solver = loss_solver + penalties(discriminator, real, revised, codes[0], method.cfg, rng)

@@ -44,7 +44,7 @@ class Cut(nn.Module):
         loss: Loss = "least_squares"
         nce: float = 1.0  # λ_X, weight of PatchNCE between G(c) and c; FastCUT 10
         identity: float = 1.0  # λ_Y, of PatchNCE between G(x) and x; FastCUT 0
-        flip: bool = False  # FastCUT: every second input is mirrored, its translation compared mirrored back
+        flip: bool = False  # FastCUT: half of the inputs are mirrored (by lot), their translations back
         patches: int = 256  # P, places a layer
         temperature: float = 0.07  # τ
 

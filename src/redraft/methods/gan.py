@@ -1,8 +1,9 @@
 """GAN: a generator against a discriminator, unconditional or given a category.
 
 Goodfellow et al. "Generative Adversarial Nets", NeurIPS 2014, arXiv:1406.2661; its algorithm box is
-``Gan.step``, one discriminator step to one generator step. Conditional by projection (Miyato & Koyama
-2018, arXiv:1802.05637), which the networks hold. Losses and penalties: ``contest.Contest``.
+``Gan.step``, one discriminator step to one generator step, both on the same made pictures (there each
+draws its own). Conditional by projection (Miyato & Koyama 2018, arXiv:1802.05637), which the networks hold.
+Losses and penalties: ``contest.Contest``.
 
     discriminator   D(x, c), its logit = −E            the solver, if asked for
     generator       x = g(z, c),  z ~ N(0, I)          the initializer

@@ -14,7 +14,7 @@ from redraft.augment import diff_augment, draw, follow
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Keep, Sample
-from redraft.nets.parts import Energy, Initializer
+from redraft.nets.parts import Energy, Initializer, joined
 from redraft.sampling.langevin import Chain, Langevin, langevin
 from redraft.sampling.pool import Pool
 
@@ -22,27 +22,36 @@ LARGE = 2**16  # numbers in a kernel
 
 
 @contextmanager
-def frozen(net: nn.Module) -> Iterator[None]:
-    """Inside, ``net`` takes no weight gradients: a chain then computes input gradients alone.
-
-    Its large kernels lie channels-last, as the chain's pictures do: otherwise they are turned round on
-    every step, which costs more than the layout saves (docs/results/speed.md). Small ones gain nothing.
-    """
+def still(net: nn.Module) -> Iterator[None]:
+    """Inside, ``net`` takes no weight gradients."""
     trainable = [p for p in net.parameters() if p.requires_grad]
-    # a weight that FSDP shares out is no plain tensor, and is laid out by FSDP
-    large = [p for p in net.parameters() if p.ndim == 4 and p.numel() >= LARGE and type(p.data) is Tensor]
-    kernels = [(p, p.data) for p in large]
     for p in trainable:
         p.requires_grad_(False)
-    for p, data in kernels:
-        p.data = data.contiguous(memory_format=torch.channels_last)
     try:
         yield
     finally:
-        for p, data in kernels:
-            p.data = data
         for p in trainable:
             p.requires_grad_(True)
+
+
+@contextmanager
+def frozen(net: nn.Module) -> Iterator[None]:
+    """``still``, for a chain: it computes input gradients alone.
+
+    Large kernels lie channels-last, as the chain's pictures do: otherwise they are turned round on every
+    step, which costs more than the layout saves (docs/results/speed.md). Small ones gain nothing.
+    """
+    # a weight that FSDP shares out is no plain tensor, and is laid out by FSDP
+    large = [p for p in net.parameters() if p.ndim == 4 and p.numel() >= LARGE and type(p.data) is Tensor]
+    kernels = [(p, p.data) for p in large]
+    with still(net):
+        for p, data in kernels:
+            p.data = data.contiguous(memory_format=torch.channels_last)
+        try:
+            yield
+        finally:
+            for p, data in kernels:
+                p.data = data
 
 
 def think(
@@ -153,8 +162,7 @@ def learn(
     if wrong_conditions and right:
         pictures.append(x)
         codes.append(tuple(k.roll(1, 0) for k in right))
-    code = tuple(torch.cat(k) for k in zip(*codes, strict=True))
-    data, model, *wrong = solver(torch.cat(pictures), code).chunk(len(pictures))
+    data, model, *wrong = solver(torch.cat(pictures), joined(*codes)).chunk(len(pictures))
     loss = (losses.saturating if cfg.saturate else losses.likelihood)(data, model)
     loss = loss + cfg.energy_magnitude * losses.magnitude(data, model, *wrong)
     for e in wrong:

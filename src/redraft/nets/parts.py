@@ -7,9 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 Code = tuple[Tensor, ...]  # what a solver keeps of a condition, one row a picture
+
+
+def joined(*codes: Code) -> Code:
+    """The codes of several batches as those of one."""
+    return tuple(torch.cat(k) for k in zip(*codes, strict=True))
 
 
 class Energy(nn.Module):

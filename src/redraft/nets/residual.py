@@ -1,7 +1,8 @@
 """A residual GAN pair: a discriminator with spectral norm and projection, and a class-conditional generator.
 
 Miyato et al. 2018, "Spectral Normalization for GANs" (arXiv:1802.05957), and Miyato & Koyama 2018, "cGANs
-with Projection Discriminator" (arXiv:1802.05637), at a width that a CPU can train. For no condition or a
+with Projection Discriminator" (arXiv:1802.05637), at a width that a CPU can train, with leaky ReLU and SiLU
+in place of ReLU. For no condition or a
 category: a picture condition is not theirs.
 
 The generator is normalised by groups, not by batches as published: a made picture is then a function of its

@@ -4,12 +4,12 @@ As published: a mapping network; convolutions whose weights the style modulates 
 each layer; pictures of all sizes that add up (output skips); a residual discriminator; learning rates
 equalised by scaling weights at run time, for Adam at 2e-3 with betas (0, 0.99).
 
-Otherwise: the noise is a part of z, so that a picture is a function of (z, c) alone and can be made again;
-no standard deviation over a minibatch, since the energy of a picture must not depend on what is scored
-beside it; halving by means of 2 x 2 px; four mapping layers, not eight; no path-length regularisation,
-mixing or truncation; tanh at the end, since pictures lie in [-1, 1]. A category enters the mapping as a
-vector, and the discriminator by projection (Miyato & Koyama 2018). For no condition or a category: a
-picture condition is not theirs.
+Otherwise: the noise is a part of z, so that a picture is a function of (z, c) alone and can be made again,
+and each channel learns how strong it is; no standard deviation over a minibatch, since the energy of a
+picture must not depend on what is scored beside it; halving by means of 2 x 2 px; four mapping layers, not
+eight; no path-length regularisation, mixing or truncation; tanh at the end, since pictures lie in [-1, 1]. A
+category enters the mapping as a vector, and the discriminator by projection (Miyato & Koyama 2018). For no
+condition or a category: a picture condition is not theirs.
 """
 
 from __future__ import annotations
