@@ -24,6 +24,7 @@ from redraft.recipes import build, modern
 from redraft.sampling.langevin import Langevin, langevin
 from redraft.tasks.none import Nothing
 from redraft.training import Train, train
+from redraft.training.schedule import factor
 from redraft.training.update import Update
 
 SPEC = Spec(size=16, channels=1, condition="none")
@@ -179,20 +180,20 @@ def test_the_hand_over_is_once_and_resets_once(optimizers: str) -> None:
 
 
 def test_after_a_reset_it_is_the_plain_method_step_for_step() -> None:
-    """From the weights at the hand-over, with fresh optimizers: bit for bit."""
-    cfg = Train(steps=10, lr={"solver": 1e-3, "initializer": 2e-3})
+    """From the weights at the hand-over, with fresh optimizers and a new warm-up: bit for bit."""
+    cfg = Train(steps=10, warmup=3, lr={"solver": 1e-3, "initializer": 2e-3})
     m = CoopInit(CoopInit.Config(share=0.5), gan())
     update = Update(m.networks, cfg)
-    update.set_rates(1.0, {})
     for t in range(10):
         update.done = t / 10
+        update.set_rates(1.0, {})
         if t == 5:
             plain = copy.deepcopy(m.adversarial)
         m.step(batch_at(t), update, BatchNoise(stream(t)))
     assert m.stage == "adversarial"
     fresh = Update(plain.networks, cfg)
-    fresh.set_rates(1.0, {})
     for t in range(5, 10):
+        fresh.set_rates(factor(t - 5, None, cfg.warmup, 0.1), {})
         plain.step(batch_at(t), fresh, BatchNoise(stream(t)))
     for mine, its in zip(m.adversarial.parameters(), plain.parameters(), strict=True):
         assert torch.equal(mine, its)

@@ -192,3 +192,31 @@ def test_a_run_by_the_clock() -> None:
     assert length.over(200, 121.0) and length.over(150, 138.1)
     with pytest.raises(UsageError, match="--steps N or --minutes M"):
         Length.of(Train())
+
+
+def test_an_optimizer_that_begins_anew_warms_up_anew() -> None:
+    """The rate falls to 1/warmup at once, rises by as much an update, and no other network's changes."""
+    nets = {"solver": nn.Linear(2, 1), "initializer": nn.Linear(2, 1)}
+    update = Update(nets, Train(steps=100, warmup=4, lr={"solver": 1.0, "initializer": 1.0}))
+
+    def rates() -> tuple[float, float]:
+        solver, initializer = (update.optimizers[n].param_groups[0]["lr"] for n in nets)
+        return solver, initializer
+
+    def step() -> tuple[float, float]:
+        update.set_rates(1.0, {})
+        before = rates()
+        for net in nets.values():
+            update(net, net(torch.ones(1, 2)).sum())
+        return before
+
+    assert [step() for _ in range(2)] == [(1.0, 1.0)] * 2
+    update.set_rates(1.0, {})
+    update.restart(nets["solver"])
+    assert rates() == (0.25, 1.0) and not update.optimizers["solver"].state
+    for net in nets.values():
+        update(net, net(torch.ones(1, 2)).sum())
+    kept = update.state()
+    assert [step()[0] for _ in range(4)] == [0.5, 0.75, 1.0, 1.0]
+    update.load(kept)
+    assert step() == (0.5, 1.0)
