@@ -33,11 +33,11 @@ def written(
     kind: int = 1,
     second: bool = False,
 ) -> Path:
-    """end(KERNEL * picture) * scale, or of noise where ``given`` has two dimensions."""
+    """end(KERNEL * picture) * scale, or of noise where ``given`` has two dimensions or ends in 1 x 1."""
     from onnx import TensorProto, helper, numpy_helper
 
     given = given or ["n", 1, "s", "s"]
-    noise = len(given) == 2
+    noise = len(given) == 2 or given[2:] == [1, 1]
     shape = numpy_helper.from_array(np.array([-1, 3, 2, 2]), "shape")
     first = helper.make_node("Reshape", ["x", "shape"], ["h"]) if noise else None
     made = ["n", 3, 2, 2] if noise else [given[0], 3, *given[2:]]
@@ -109,11 +109,12 @@ def test_values_are_told_or_asked_for(tmp_path: Path) -> None:
         values_of(opened(written(tmp_path, scale=3)))
 
 
-def test_from_noise(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", [(12,), (12, 1, 1)])
+def test_from_noise(shape: tuple[int, ...], tmp_path: Path) -> None:
     spec = Spec(size=2, channels=3, condition="none")
-    net = opened(written(tmp_path, ["n", 12]), spec)
-    assert net.z_shape == (12,) and net.foreign.size == 2
-    z = torch.randn(4, 12, generator=torch.Generator().manual_seed(0))
+    net = opened(written(tmp_path, ["n", *shape]), spec)
+    assert net.z_shape == shape and net.foreign.size == 2
+    z = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(net(z, None), z.view(4, 3, 2, 2).tanh())
 
 

@@ -70,7 +70,7 @@ def read_onnx(file: Path, base: Foreign) -> tuple[Foreign, dict[str, Tensor]]:
     taken = _entries(_session(content, str(file)))
     entry, out = taken
     foreign = replace(base, network="onnx", bytes=len(content), channels=_fixed(out.shape[1]))
-    if len(entry.shape) == 4 and entry.shape[2:] != [1, 1]:
+    if not _noise(entry.shape):
         given, height, width = entry.shape[1:]
         if height != width and isinstance(height, int) and isinstance(width, int):
             raise BundleError(f"{file} takes pictures of {width} x {height} px; redraft's are square.")
@@ -126,11 +126,17 @@ def _entries(session: Any) -> _Entries:
         raise BundleError(wrong + "both must be float32: export it so.")
     if len(given.shape) < 2 or len(made.shape) != 4:
         raise BundleError(wrong + "it must make pictures [N, C, H, W].")
-    if len(given.shape) == 4 and given.shape[3] in (1, 3) and given.shape[1] not in (1, 3):
+    pictures = [made.shape] if _noise(given.shape) else [given.shape, made.shape]
+    if any(shape[3] in (1, 3) and shape[1] not in (1, 3) for shape in pictures):
         raise BundleError(wrong + "its channels come last; export it with channels first, [N, C, H, W].")
     if given.shape[0] not in (1,) and isinstance(given.shape[0], int):
         raise BundleError(wrong + f"it takes {given.shape[0]} pictures at a time; export it for one or any.")
     return _Entries(given, made)
+
+
+def _noise(shape: list[Any]) -> bool:
+    """Whether an input of this shape is noise: [N, D], or [N, D, 1, 1] as DCGANs have it."""
+    return len(shape) != 4 or list(shape[2:]) == [1, 1]
 
 
 def _fixed(n: Any) -> int:
