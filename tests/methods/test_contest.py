@@ -16,6 +16,7 @@ from redraft.core.types import Pair, Spec
 from redraft.methods.contest import LOSSES, Contest, Verdict, judge, persuade
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
+from redraft.methods.thinking import mispaired
 from redraft.nets.decoder import Decoder
 from redraft.nets.energy import GlobalEnergy, PatchEnergy
 from redraft.nets.parts import Energy
@@ -126,6 +127,25 @@ def test_told_apart_counts_pairs() -> None:
     # means of patches 2, 0, -3 against 1, -1: 2 > both, 0 > one of them
     assert values["told_apart"] == pytest.approx(3 / 6)
     assert values["energy_data"] == pytest.approx(1 / 3) and values["energy_draft"] == 0
+
+
+def test_a_lone_picture_has_no_wrong_condition() -> None:
+    d, pair = discriminator("category"), batch("category", 1)
+    made, rng = made_of(pair), BatchNoise(stream(5))
+    with_it = judge(d, pair.target, made, pair.condition, Contest(wrong_conditions=1.0), rng)
+    without = judge(d, pair.target, made, pair.condition, Contest(), rng)
+    assert torch.equal(with_it.loss, without.loss)
+
+
+def test_a_wrong_condition_is_moved_as_its_picture_is() -> None:
+    """Where all conditions are one, no code may tell a wrong one from the right one."""
+    d, pair, u = discriminator("picture"), batch("picture"), torch.rand(6, 7, generator=stream(4))
+    assert pair.condition is not None
+    same = pair.condition[:1].expand(6, -1, -1, -1)
+    for moved in (None, u):
+        right = d.encode(same if moved is None else follow(same, moved))
+        for mine, theirs in zip(mispaired(d, same, right, moved), right, strict=True):
+            torch.testing.assert_close(mine, theirs)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from redraft import losses
 from redraft.augment import diff_augment, follow
 from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
-from redraft.methods.thinking import still
+from redraft.methods.thinking import mispaired, still
 from redraft.nets.parts import Code, Energy, joined
 from redraft.sampling.langevin import Langevin
 
@@ -87,8 +87,9 @@ def judge(
         x, code = diff_augment(x, u[0]), discriminator.encode(follow(c, u[0]))
         made, code_made = diff_augment(made, u[1]), discriminator.encode(follow(c, u[1]))
     pictures, codes = [x, made], [code, code_made]
-    if cfg.wrong_conditions and code:
-        pictures, codes = [*pictures, x], [*codes, tuple(k.roll(1, 0) for k in code)]
+    if cfg.wrong_conditions and code and len(x) > 1:
+        wrong_code = mispaired(discriminator, c, code, None if u is None else u[0])
+        pictures, codes = [*pictures, x], [*codes, wrong_code]
     real, fake, *wrong = discriminator.logits(torch.cat(pictures), joined(*codes)).chunk(len(pictures))
     loss = LOSSES[cfg.loss].discriminator(real, fake)
     for logits in wrong:

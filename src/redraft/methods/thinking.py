@@ -14,7 +14,7 @@ from redraft.augment import diff_augment, draw, follow
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Keep, Sample
-from redraft.nets.parts import Energy, Initializer, joined
+from redraft.nets.parts import Code, Energy, Initializer, joined
 from redraft.sampling.langevin import Chain, Langevin, langevin
 from redraft.sampling.pool import Pool
 
@@ -153,21 +153,31 @@ def learn(
     c, x = real
     c_made, x_made = made
     x = x + cfg.data_noise * rng.normal(*x.shape)
-    if u is not None:
-        v = draw(len(x), rng)
+    v = None if u is None else draw(len(x), rng)
+    if u is not None and v is not None:
         x, c = diff_augment(x, v), follow(c, v)
         x_made, c_made = diff_augment(x_made, u), follow(c_made, u)
     right = solver.encode(c)
     pictures, codes = [x, x_made], [right, solver.encode(c_made)]
     if wrong_conditions and right:
         pictures.append(x)
-        codes.append(tuple(k.roll(1, 0) for k in right))
+        codes.append(mispaired(solver, real.condition, right, v))
     data, model, *wrong = solver(torch.cat(pictures), joined(*codes)).chunk(len(pictures))
     loss = (losses.saturating if cfg.saturate else losses.likelihood)(data, model)
     loss = loss + cfg.energy_magnitude * losses.magnitude(data, model, *wrong)
     for e in wrong:
         loss = loss + wrong_conditions * losses.mismatch(data, e, _wrong(real.condition))
     return Learned(loss, data, model, wrong[0] if wrong else None)
+
+
+def mispaired(net: Energy, c: Tensor | None, code: Code, u: Tensor | None) -> Code:
+    """The code of the conditions c rolled by one; ``code`` is that of c as the draws u (None: none) moved it.
+
+    A wrong condition is moved as its picture is, not as its own was: else being moved alike would tell.
+    """
+    if c is None or u is None:
+        return tuple(k.roll(1, 0) for k in code)
+    return net.encode(follow(c.roll(1, 0), u))
 
 
 def _wrong(c: Tensor | None) -> Tensor:
