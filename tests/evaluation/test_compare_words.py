@@ -157,6 +157,15 @@ def test_quality_against_diversity_is_left_to_the_reader() -> None:
     assert said.says == "It depends on what matters: sharp for LPIPS, rich for diversity."
 
 
+def test_that_variety_is_paid_for_in_distances_to_one_truth_is_told() -> None:
+    paid = "LPIPS asks for the one true picture"
+    assert paid in all_words(advice(method("fixed", varied=0.0), method("rich", varied=0.6)))
+    assert paid not in all_words(advice(method("a", varied=0.5), method("b", varied=0.6)))
+    without = [m for m in MEASURES if m is not LPIPS]
+    contenders = [method("fixed", varied=0.0), method("rich", varied=0.6)]
+    assert paid not in all_words(recommend(contenders, CONTROLS, without, 37))
+
+
 def test_diversity_is_best_at_that_of_real_pictures() -> None:
     near, noisy = Interval(1.02, 1.0, 1.04), Interval(1.6, 1.58, 1.62)
     assert clearly(near, noisy, DIVERSITY) == 1 and clearly(noisy, near, DIVERSITY) == -1

@@ -23,6 +23,7 @@ from redraft.evaluation.words import Finding
 LEAST = 1e-4  # a difference that is smaller is rounding
 LEAST_DIVERSITY = 0.1  # a spread has no interval of its own in a single run
 FEW_SEEDS = 3
+VARIES = 0.3  # a difference in diversity that makes a distance to one truth unequal
 FEW_PICTURES = 20  # held-out pictures below which nothing is decided
 FREE = ("mean picture", "nearest", "given picture")  # controls that cost nothing to make
 
@@ -101,7 +102,7 @@ def recommend(
         says += f" Not {_and([c.name for c in out])}: not clearly better than a control."
     if pictures < FEW_PICTURES:
         says += f" With {pictures} held-out pictures this is a hint, not a result."
-    reasons = [*_differences(able, relied), *told, *_cost(able), *general]
+    reasons = [*_differences(able, relied), *_one_truth(able, relied), *told, *_cost(able), *general]
     return Advice(kind=kind, chosen=tuple(c.name for c in best), says=says, reasons=tuple(reasons))
 
 
@@ -267,6 +268,17 @@ def _differences(able: Sequence[Contender], relied: Sequence[Measure]) -> list[F
         says = f"{_title(m)}: {'; '.join(wins)}." if wins else f"{_title(m)}: no clear difference."
         made.append(Finding(says, behind))
     return made
+
+
+def _one_truth(able: Sequence[Contender], relied: Sequence[Measure]) -> list[Finding]:
+    """Where methods differ in how much they vary, a distance to one truth is not the same question to them."""
+    varied = {c.name: c.cells["diversity"].value for c in able if "diversity" in c.cells}
+    if not varied or not any(m.name == "LPIPS" for m in relied):
+        return []
+    if max(varied.values()) - min(varied.values()) < VARIES:
+        return []
+    says = "LPIPS asks for the one true picture: a method that varies pays for each picture that is another."
+    return [Finding(says, "diversity: " + ", ".join(f"{name} {short(v)}" for name, v in varied.items()))]
 
 
 def _picture_by_picture(able: Sequence[Contender], m: Measure) -> str:
