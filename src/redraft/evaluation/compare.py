@@ -271,7 +271,7 @@ def _differences(able: Sequence[Contender], relied: Sequence[Measure]) -> list[F
 
 
 def _one_truth(able: Sequence[Contender], relied: Sequence[Measure]) -> list[Finding]:
-    """Where methods differ in how much they vary, a distance to one truth is not the same question to them."""
+    """Where methods vary unequally, a distance to one truth is not the same question to them."""
     varied = {c.name: c.cells["diversity"].value for c in able if "diversity" in c.cells}
     if not varied or not any(m.name == "LPIPS" for m in relied):
         return []
