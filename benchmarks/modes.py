@@ -228,7 +228,7 @@ def interval(values: list[float]) -> str:
     if len(values) < 2:
         return f"{statistics.mean(values):+.3g}"
     half = T[len(values)] * statistics.stdev(values) / len(values) ** 0.5
-    return f"{statistics.mean(values):+.3g} ± {half:.2g}"
+    return f"{statistics.mean(values):+.3g} ± {half:{'.0f' if half >= 10 else '.2g'}}"
 
 
 def number(value: float) -> str:
@@ -253,10 +253,10 @@ def figure(problems: list[Problem], folder: Path, seed: int, share: float) -> Te
     return images.grid(rows)
 
 
-def picture(x: Tensor, side: int = 152) -> Tensor:
-    """Points [N, 2, 1, 1] as dots, pictures [N, 3, 28, 28] as 5 x 5 of them: [3, side, side]."""
+def picture(x: Tensor, side: int = 122) -> Tensor:
+    """Points [N, 2, 1, 1] as dots, pictures [N, 3, 28, 28] as 4 x 4 of them: [3, side, side]."""
     if x.shape[-1] > 1:
-        return images.grid(list(x[:25].view(5, 5, *x.shape[1:])))
+        return images.grid(list(x[:16].view(4, 4, *x.shape[1:])))
     place = ((x.flatten(1) + 1) / 2 * (side - 1)).round().long()
     dots = torch.ones(side, side)
     dots[place[:, 1], place[:, 0]] = -1
