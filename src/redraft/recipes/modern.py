@@ -76,7 +76,7 @@ def _train(method: str, spec: Spec, pictures: int) -> Train:
     if method == "cut":
         batch, solver, initializer = 2, 1e-3, 1e-3
     if method == "solver":
-        initializer = 1e-5  # where it is taught: it has learnt before, and at 2e-4 it ran away in two of three
+        initializer = 1e-5  # where it is taught; it has learnt before, and at 2e-4 it runs away
     beta = 0.5 if method in ("pix2pix", "cut") else 0.0
     return Train(
         batch=min(batch, pictures),
