@@ -112,7 +112,7 @@ def test_a_winner_that_loses_to_a_control_is_never_recommended(control: str) -> 
 def test_one_that_loses_to_a_control_leaves_the_other() -> None:
     said = advice(method("varied", seen=0.1, lpips=0.6, varied=0.95), method("sound"))
     assert (said.kind, said.chosen) == ("clear", ("sound",))
-    assert said.says.endswith("Not varied: not clearly better than a control.")
+    assert said.says.endswith("Left out: varied, not clearly better than each control.")
 
 
 def test_a_method_that_only_ties_with_a_control_is_not_recommended() -> None:

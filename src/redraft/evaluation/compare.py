@@ -99,7 +99,7 @@ def recommend(
     out = [c for c in able if c not in fit]
     kind, best, says = _choose(fit, relied)
     if out:
-        says += f" Not {_and([c.name for c in out])}: not clearly better than a control."
+        says += f" Left out: {_and([c.name for c in out])}, not clearly better than each control."
     if pictures < FEW_PICTURES:
         says += f" With {pictures} held-out pictures this is a hint, not a result."
     reasons = [*_differences(able, relied), *_one_truth(able, relied), *told, *_cost(able), *general]
