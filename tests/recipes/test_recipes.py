@@ -19,6 +19,7 @@ from redraft.tasks.labels import LabelsToPhoto
 from redraft.tasks.none import Nothing
 from redraft.tasks.recover import Recover
 from redraft.tasks.task import Task
+from redraft.tasks.unpaired import Unpaired
 from redraft.tasks.upscale import Upscale
 from redraft.training import train
 
@@ -108,3 +109,14 @@ def test_modern_does_not_diverge_on_the_embedded_pictures(seed: int, tmp_path: P
     assert quick(fashion, seed, 400, tmp_path / "fashion", "fashion") == []
     emoji = TASKS["edges"].of(embedded("emoji"), 64)
     assert quick(emoji, seed, 150, tmp_path / "emoji", "emoji") == []
+
+
+def test_networks_that_a_method_cannot_use_are_refused() -> None:
+    unpaired = RECIPES["modern"](SUBJECTS["upscale"], "pix2pix", 500, 0)
+    with pytest.raises(UsageError, match="published U-Net"):
+        build(unpaired.override(["networks.dropout=true"]))
+    cut = RECIPES["modern"](Unpaired(size=32, channels=3), "cut", 500, 0)
+    with pytest.raises(UsageError, match="leave networks.initializer at cut"):
+        build(cut.override(["networks.initializer=modern"]))
+    with pytest.raises(UsageError, match="adversarial methods gan, pix2pix and cut"):
+        RECIPES["modern"](SUBJECTS["none"], "coopnets", 500, 0).override(["coopinit.share=0.1"])

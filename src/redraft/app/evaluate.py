@@ -28,7 +28,7 @@ from redraft.evaluation.evaluate import evaluate as measure
 from redraft.evaluation.features import FEATURES, Features, JudgeFeatures
 from redraft.evaluation.lpips import Lpips
 from redraft.evaluation.table import Interval, Scores, short
-from redraft.recipes.run import Run
+from redraft.recipes.run import ADVERSARIAL, Run
 from redraft.tasks import TASKS
 from redraft.tasks.category import CategoryToPicture
 from redraft.tasks.upscale import Upscale
@@ -119,7 +119,15 @@ def questions(run: Run, known: Pair, features: str) -> Asked:
         raise UsageError("--features judge is for models of categories; use small or efficientnet.")
     chosen: Features = JudgeFeatures(seen) if features == "judge" else FEATURES[features]()
     paired = run.task.spec.paired
-    return Asked(features=chosen, agreements=agreements, doubt=doubt, distance=Lpips.find(), paired=paired)
+    return Asked(
+        features=chosen,
+        agreements=agreements,
+        doubt=doubt,
+        distance=Lpips.find(),
+        paired=paired,
+        row="draft" if isinstance(run.method, ADVERSARIAL) else "refined",
+        keep=run.task.keep,
+    )
 
 
 def _agreements(run: Run, known: Pair, cache: Path) -> tuple[list[Agreement], Any, Any]:

@@ -42,11 +42,13 @@ def page(
     given = model.task.show(c, n)
     main: dict[str, Tensor] = {} if given is None else {"given": given}
     main |= {"draft": made.drafts, "refined": made.images}
+    usual = made.drafts if scores.row == "draft" else made.images
     if scores.paired:
         again = model.make(c, list(range(n, 2 * n)), refine=refine, seed=seed)
-        main |= {"refined, another z": again.images, "truth" if scores.truth else "real": real}
+        another = again.drafts if scores.row == "draft" else again.images
+        main |= {f"{scores.row}, another z": another, "truth" if scores.truth else "real": real}
     changed = torch.stack([heat(d, r) for d, r in zip(made.drafts, made.images, strict=True)])
-    near = memory(low(made.images), low(known.target), low(held_out.target)).index
+    near = memory(low(usual), low(known.target), low(held_out.target)).index
     energies = None
     if chain.trace_energies is not None:
         energies = torch.cat([chain.trace_energies, chain.energies[None]]).T
@@ -63,7 +65,7 @@ def page(
             ),
             report.Gallery(
                 title="Nearest training pictures",
-                rows={"refined": made.images, "nearest": known.target[near]},
+                rows={scores.row: usual, "nearest": known.target[near]},
                 says="The training picture that each is most like, pixel by pixel at low resolution.",
             ),
         ],
@@ -79,7 +81,7 @@ def _facts(model: Model, folder: Folder) -> dict[str, str]:
     return {
         "data": folder.understood,
         "task": run.task_name,
-        "method": f"{run.method_name}, recipe {run.recipe}",
+        "method": f"{run.label}, recipe {run.recipe}",
         "size": f"{run.task.spec.size} px",
         "trained": f"{about.get('steps', '?')} steps, {float(about.get('seconds', 0)) / 60:.1f} minutes",
         "Langevin steps": str(run.method.langevin.steps),

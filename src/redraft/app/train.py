@@ -116,7 +116,10 @@ def plan(
     name = suited(folder, task)
     method = method_for(name, method)
     if method == "solver":
-        raise UsageError("Method solver refines an initializer that is there already: --initializer MODEL.")
+        raise UsageError(
+            "Method solver refines an initializer that is there already: train it with redraft train DATA "
+            "--method solver --initializer MODEL; redraft compare takes it as a finished run."
+        )
     made = TASKS[name].of(folder, _size(report, name, size))
     return RECIPES[recipe](made, method, len(folder.examples["train"]), seed)
 
@@ -238,14 +241,13 @@ def _fit_style(style: Style | None, training: Store, run: Run, device: torch.dev
 
 def card(run: Run, about: Mapping[str, object]) -> str:
     """The model's README: what it is, how it was made, how to use it."""
-    steps = run.method.langevin.steps
     return (
         f"# Redraft model: {run.task_name}\n\n"
         f"Method {run.label}, recipe {run.recipe}, {run.task.spec.size} px, trained "
         f"{about['steps']} steps ({about['seconds']} s) on {about['pictures']} pictures. {about['data']}\n\n"
         "```\nredraft generate THIS_FOLDER [CONDITION ...] --out NEW_FOLDER\n```\n"
         "```python\nimport redraft\nmodel = redraft.Model.from_pretrained('THIS_FOLDER')\n"
-        f"made = model(..., variants=4, refine={steps}, seed=0)\n"
+        "made = model(..., variants=4, seed=0)\n"
         "made.images, made.drafts, made.percentiles\n```\n\n"
         "The pictures that it was trained on may have terms of their own; they hold for what it makes.\n"
     )

@@ -67,6 +67,8 @@ class Asked:
     distance: Score | None = None  # LPIPS, where the user has it
     doubt: Score | None = None  # (x, c) -> error [N], for pictures that have no single truth
     paired: bool = True  # False: pictures as conditions have no truth, their targets are unrelated
+    row: str = "refined"  # what the method makes by default, "draft" or "refined"
+    keep: Callable[[Tensor, Tensor | None], Tensor] = lambda x, c: x  # puts back what a condition fixes
     variants: int = 4
     batch: int = 64
     most: int = 2000  # held-out pairs; of training pairs all that are given
@@ -100,7 +102,11 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
     rows = {
         "draft": _Made(drafts, c, truth),
         "refined": _Made(refined, c, truth),
-        **(_controls(train, test) if has_truth or not pictured else _unpaired_controls(train, test)),
+        **(
+            _unpaired_controls(train, test)
+            if pictured and not has_truth
+            else _controls(train, test, asked.keep)
+        ),
     }
     about = _Real(train.target, test, asked)
     for name, made in rows.items():
@@ -115,6 +121,7 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
         variants=asked.variants,
         truth=has_truth,
         paired=asked.paired,
+        row=asked.row,
         measures=tuple(kept),
         rows={name: made.cells for name, made in rows.items()},
         change={
@@ -214,7 +221,7 @@ class _Real:
         made.cells[name] = mean_interval(values)
 
 
-def _controls(train: Pair, test: Pair) -> dict[str, _Made]:
+def _controls(train: Pair, test: Pair, keep: Callable[[Tensor, Tensor | None], Tensor]) -> dict[str, _Made]:
     """What costs nothing to make, and what is real: no number is worth more than its distance to these."""
     c, real = test
     n = len(real)
@@ -228,10 +235,13 @@ def _controls(train: Pair, test: Pair) -> dict[str, _Made]:
         drawn = [_pick(train.condition, int(k), i) for i, k in enumerate(c)]
         rows["real, training"] = _Made(train.target[drawn], train.condition[drawn])
     else:
-        rows["mean picture"] = _Made(train.target.mean(0, keepdim=True).expand_as(real), c, truth)
+        mean = train.target.mean(0, keepdim=True).expand_as(real)
+        rows["mean picture"] = _Made(
+            keep(mean, c), c, truth
+        )  # what the condition fixes, anybody can put back
         if c is not None and train.condition is not None:
             _, index = nearest(descriptor(c).double(), descriptor(train.condition).double())
-            rows[NEAREST] = _Made(train.target[index], c, truth)
+            rows[NEAREST] = _Made(keep(train.target[index], c), c, truth)
         rows["real, training"] = _Made(
             train.target[:n], None if train.condition is None else train.condition[:n]
         )

@@ -76,6 +76,7 @@ class Scores:
     truth: bool  # each condition has one true picture; then diversity is that of several z for it
     measures: tuple[Measure, ...]
     rows: dict[str, dict[str, Interval]]
+    row: str = "refined"  # what the method makes by default, "draft" or "refined"
     change: dict[str, Interval] = field(default_factory=dict)
     worth: Interval | None = None  # rank correlation of energy and per-picture error
     worth_of: str = ""  # what that error is

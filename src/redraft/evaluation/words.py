@@ -50,10 +50,10 @@ def _lost(scores: Scores) -> list[Finding]:
 def _lost_to(scores: Scores, row: str, measures: list[Measure]) -> Finding | None:
     lost = []
     for m in measures:
-        control, best = _cell(scores, row, m.name), _cell(scores, "refined", m.name)
+        control, best = _cell(scores, row, m.name), _cell(scores, scores.row, m.name)
         if control is None or best is None or math.isnan(control.value) or not _as_good(control, best, m):
             continue
-        lost.append((m.name, f"{m.name}: {row} {show(control)}, refined {show(best)}"))
+        lost.append((m.name, f"{m.name}: {row} {show(control)}, {scores.row} {show(best)}"))
     if not lost:
         return None
     names = [name for name, _ in lost]
@@ -67,14 +67,16 @@ def _lost_to(scores: Scores, row: str, measures: list[Measure]) -> Finding | Non
 
 def _content(scores: Scores, m: Measure) -> Finding | None:
     """Agreement with given pictures that have no truth: between unrelated pictures and no change at all."""
-    best, floor = _cell(scores, "refined", m.name), _cell(scores, "real, held out", m.name)
+    best, floor = _cell(scores, scores.row, m.name), _cell(scores, "real, held out", m.name)
     if best is None or floor is None:
         return None
-    behind = f"{m.name}: refined {show(best)}, unrelated real pictures {show(floor)}, unchanged 1"
+    behind = f"{m.name}: {scores.row} {show(best)}, unrelated real pictures {show(floor)}, unchanged 1"
     if best.low <= floor.high:
-        return Finding("Refined pictures keep no more of what is given than unrelated pictures have.", behind)
+        return Finding(
+            f"{_who(scores).capitalize()} keep no more of what is given than unrelated pictures have.", behind
+        )
     much = "most" if best.value > 0.7 else "some" if best.value > 0.3 else "little"
-    return Finding(f"Refined pictures keep {much} of the given pictures' content.", behind)
+    return Finding(f"{_who(scores).capitalize()} keep {much} of the given pictures' content.", behind)
 
 
 def _refinement(scores: Scores, m: Measure) -> Finding | None:
@@ -96,46 +98,48 @@ def _refinement(scores: Scores, m: Measure) -> Finding | None:
 
 def _realism(scores: Scores) -> Finding | None:
     for m in _of(scores, "KID"):
-        best = _cell(scores, "refined", m.name)
+        best = _cell(scores, scores.row, m.name)
         real = _cell(scores, "real, training", m.name)
         if best is None or real is None:
             continue
-        behind = f"{m.name}: refined {show(best)}, real training pictures {show(real)}"
-        if best.overlaps(real):
-            return Finding(f"By {scores.features}, refined pictures cannot be told from real ones.", behind)
+        behind = f"{m.name}: {scores.row} {show(best)}, real training pictures {show(real)}"
+        if best.low <= real.high:
+            return Finding(f"By {scores.features}, {_who(scores)} cannot be told from real ones.", behind)
         return Finding(
-            f"By {scores.features}, refined pictures can still be told from real ones as a set.", behind
+            f"By {scores.features}, {_who(scores)} can still be told from real ones as a set.", behind
         )
     return None
 
 
 def _agreement(scores: Scores, m: Measure) -> Finding | None:
-    best, ceiling = _cell(scores, "refined", m.name), _cell(scores, "real, held out", m.name)
+    best, ceiling = _cell(scores, scores.row, m.name), _cell(scores, "real, held out", m.name)
     if best is None or ceiling is None:
         return None
-    behind = f"{m.name}: refined {show(best)}, real held-out pictures {show(ceiling)}"
+    behind = f"{m.name}: {scores.row} {show(best)}, real held-out pictures {show(ceiling)}"
     mean = _cell(scores, _mean_row(scores), m.name)
     if mean is not None and _as_good(mean, best, m):
         return Finding(
-            f"In {m.name} a mean picture does as well as refined ones: it says nothing of how they agree.",
+            f"In {m.name} a mean picture does as well as {_who(scores)}: it says nothing of how they agree.",
             f"{behind}, mean picture {show(mean)}",
         )
     gap = best.value - ceiling.value if m.better == "higher" else ceiling.value - best.value
     if gap > 0 and not best.overlaps(ceiling):
         return Finding(
-            f"Refined pictures score better in {m.name} than real ones do: they are more typical than life.",
+            f"{_who(scores).capitalize()} score better in {m.name} than real pictures: "
+            "they are more typical than life.",
             behind,
         )
     if best.overlaps(ceiling):
-        return Finding(f"In {m.name} refined pictures do as well as real ones.", behind)
-    return Finding(f"In {m.name} refined pictures stay behind real ones.", behind)
+        return Finding(f"In {m.name} {_who(scores)} do as well as real ones.", behind)
+    return Finding(f"In {m.name} {_who(scores)} stay behind real ones.", behind)
 
 
 def _diversity(scores: Scores) -> Finding | None:
-    a, b = _cell(scores, "draft", "diversity"), _cell(scores, "refined", "diversity")
-    if a is None or b is None or math.isnan(b.value):
+    a, r = _cell(scores, "draft", "diversity"), _cell(scores, "refined", "diversity")
+    b = _cell(scores, scores.row, "diversity")
+    if b is None or math.isnan(b.value):
         return None
-    behind = f"diversity, real pictures = 1: draft {show(a)}, refined {show(b)}"
+    behind = f"diversity, real pictures = 1: draft {show(a)}, refined {show(r)}"
     if scores.truth or not scores.paired:
         if b.value < 0.02:
             return Finding("The noise z is all but ignored: variants of a condition look the same.", behind)
@@ -155,10 +159,10 @@ def _memory(scores: Scores) -> Finding | None:
     for m in scores.measures:
         if not m.name.startswith("copies ("):
             continue
-        share = _cell(scores, "refined", m.name)
+        share = _cell(scores, scores.row, m.name)
         if share is None:
             return None
-        pixels = _cell(scores, "refined", "copies")
+        pixels = _cell(scores, scores.row, "copies")
         real = _cell(scores, "real, held out", m.name)
         behind = f"{m.name}: {show(share)}; by pixels {show(pixels)}; real held-out pictures {show(real)}"
         if share.low > 0.05:
@@ -210,3 +214,8 @@ def _as_good(control: Interval, made: Interval, m: Measure) -> bool:
 
 def _cell(scores: Scores, row: str, name: str) -> Interval | None:
     return scores.rows.get(row, {}).get(name)
+
+
+def _who(scores: Scores) -> str:
+    """What the method makes by default: what the sentences are about."""
+    return "drafts" if scores.row == "draft" else "refined pictures"

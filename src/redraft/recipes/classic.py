@@ -8,7 +8,8 @@ test as in training (CoopNets: 10 for 15); every picture stretched (MNIST as rel
 standard deviation 1 in training as at test (pictures: 0.003 in training).
 
 gan: DCGAN's settings (Radford et al. 2016, arXiv:1511.06434) on the same networks. pix2pix and cut: the
-authors' code, but for instance in place of batch normalisation, which is the same at their batch of one.
+authors' settings, with instance in place of batch normalisation, the same at their batch of one; cut's
+discriminator is pix2pix' (strided, N(0, 0.02)), where the authors' halves by filters.
 """
 
 from __future__ import annotations
@@ -86,7 +87,11 @@ def _adversarial(task: Task, method: str, pictures: int, seed: int) -> Run:
         settings, batch = Pix2Pix.Config() if method == "pix2pix" else Cut.Config(), 1
         generator: Literal["pix2pix", "cut"] = "pix2pix" if method == "pix2pix" else "cut"
         networks = Networks(
-            solver="patchgan", initializer=generator, solver_width=64, initializer_width=64, dropout=True
+            solver="patchgan",
+            initializer=generator,
+            solver_width=64,
+            initializer_width=64,
+            dropout=method == "pix2pix",
         )
     picture = method != "gan"
     return Run(

@@ -22,7 +22,7 @@ def why_not(method: str, task: str) -> str | None:
     if method == "cut" and task in NO_PICTURE:
         return "CUT translates pictures; gan makes them from nothing or a category"
     if method == "cut" and task != "unpaired":
-        return "CUT learns from two sides without pairs (task unpaired); where there are pairs, pix2pix uses them"
+        return "CUT learns from two sides without pairs (task unpaired); pix2pix makes use of pairs"
     if method in ("ccoopnets", "pix2pix") and task == "unpaired":
         return f"{method} learns from pairs, which two unrelated sides are not; cut needs none"
     return None

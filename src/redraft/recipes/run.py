@@ -117,6 +117,10 @@ class Run:
 
 def build(run: Run) -> Built:
     """The method with fresh networks, on the CPU; a pure function of the run."""
+    if isinstance(run.method, Cut.Config) and run.networks.initializer != "cut":
+        raise UsageError("CUT compares patches of its own generator; leave networks.initializer at cut.")
+    if run.networks.dropout and run.networks.initializer != "pix2pix":
+        raise UsageError("networks.dropout is for networks.initializer=pix2pix, the published U-Net.")
     spec = run.task.spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
