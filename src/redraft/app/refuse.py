@@ -73,6 +73,11 @@ def refuse_run(run: Run, processes: int) -> None:
         raise UsageError(
             "method.langevin.steps is at least 1 in training; drafts alone: generate --refine 0."
         )
+    if cfg.shard and (getattr(run.method, "r1", 0) or getattr(run.method, "gradient_penalty", 0)):
+        raise UsageError(
+            "train.shard does not go with penalties on a gradient: set method.r1=0 and "
+            "method.gradient_penalty=0, or leave train.shard at false."
+        )
     parts = processes * cfg.accumulate
     least = parts * (2 if run.method_name == "ccoopnets" else 1)
     if cfg.batch % parts or cfg.batch < least:
