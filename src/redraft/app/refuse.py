@@ -73,7 +73,8 @@ def refuse_run(run: Run, processes: int) -> None:
         raise UsageError(
             "method.langevin.steps is at least 1 in training; drafts alone: generate --refine 0."
         )
-    if cfg.shard and (getattr(run.method, "r1", 0) or getattr(run.method, "gradient_penalty", 0)):
+    penalties = [getattr(run.method, name, 0.0) for name in ("r1", "gradient_penalty")]
+    if cfg.shard and any(penalties):
         raise UsageError(
             "train.shard does not go with penalties on a gradient: set method.r1=0 and "
             "method.gradient_penalty=0, or leave train.shard at false."
