@@ -106,6 +106,7 @@ def test_a_winner_that_loses_to_a_control_is_never_recommended(control: str) -> 
     said = advice(method("winner", **worse), method("loser", **worst))
     assert (said.kind, said.chosen) == ("none", ())
     assert "No method can be recommended" in said.says and "winner" not in said.says
+    assert "LPIPS: winner clearly better than loser." in all_words(said)  # told all the same
     assert f"winner (refined) loses to the {control}" in all_words(said)
 
 

@@ -92,17 +92,17 @@ def recommend(
     trials = {c.name: [_trial(c, name, row, relied) for name, row in _counting(controls)] for c in able}
     fit = [c for c in able if all(t.passed for t in trials[c.name])]
     told = [t.told for c in able for t in trials[c.name]]
-    general = [_reliance(relied, measures), _seeds(able, pictures), *fails]
-    if not fit:
+    between = [*_differences(able, relied), *_one_truth(able, relied)]
+    reasons = [*between, *told, *_cost(able), _reliance(relied, measures), _seeds(able, pictures), *fails]
+    if fit:
+        kind, best, says = _choose(fit, relied)
+        if out := [c.name for c in able if c not in fit]:
+            says += f" Left out: {_and(out)}, not clearly better than each control."
+    else:
+        kind, best = "none", []
         says = "No method can be recommended: none is clearly better than what costs nothing to make."
-        return Advice(kind="none", chosen=(), says=says, reasons=tuple([*told, *general]))
-    out = [c for c in able if c not in fit]
-    kind, best, says = _choose(fit, relied)
-    if out:
-        says += f" Left out: {_and([c.name for c in out])}, not clearly better than each control."
     if pictures < FEW_PICTURES:
         says += f" With {pictures} held-out pictures this is a hint, not a result."
-    reasons = [*_differences(able, relied), *_one_truth(able, relied), *told, *_cost(able), *general]
     return Advice(kind=kind, chosen=tuple(c.name for c in best), says=says, reasons=tuple(reasons))
 
 
