@@ -42,10 +42,41 @@ def check_lines(place: str, direction: str | None) -> tuple[list[str], bool]:
     if report.fatal:
         return report.lines(), True
     task = suited(folder, None)
-    line = f"redraft train {shlex.quote(place)} --task {task}"
-    if direction:
-        line += f" --direction {shlex.quote(direction)}"
-    return [*report.lines(), f"Without --task, train takes: {task}. To train: {line}"], False
+    way = f" --direction {shlex.quote(direction)}" if direction else ""
+    line = f"redraft train {shlex.quote(place)} --task {task}{way}"
+    lines = [*report.lines(), f"Without --task, train takes: {task}. To train: {line}"]
+    able = [name for name, why in _why_not(task).items() if why is None and name != "solver"]
+    if len(able) > 1:
+        lines.append(
+            f"For {task}, --method is {', '.join(able[:-1])} or {able[-1]} (without it {able[0]}). Which is "
+            f"better here: redraft compare {shlex.quote(place)} --methods {','.join(able)}{way}"
+        )
+    if task == "category" and len(folder.categories) == 2:
+        a, b = map(shlex.quote, folder.categories)
+        lines.append(f"To turn pictures of one folder into such of the other: --direction {a}:{b} or {b}:{a}")
+    return lines, False
+
+
+def _why_not(task: str) -> dict[str, str | None]:
+    from redraft.recipes.matrix import matrix
+
+    return {method: row[task] for method, row in matrix().items()}
+
+
+def instead(folder: Folder, method: str) -> str:
+    """For a method that cannot do what the folder is for: the tasks that suit both, or why none does."""
+    from redraft.recipes.matrix import matrix
+    from redraft.tasks import TASKS
+
+    row = matrix().get(method, {})
+    able = [task for task, why in row.items() if why is None]
+    fit = [task for task in able if not TASKS[task].misfit(folder)]
+    if fit:
+        return f" This folder suits {method} with --task {', '.join(fit)}."
+    return "".join(
+        f" The folder {folder.root} does not suit --task {task}: {TASKS[task].misfit(folder)}."
+        for task in able[:1]
+    )
 
 
 def catalogue_lines() -> list[str]:

@@ -52,14 +52,17 @@ def generate(
         for sentence in unread:
             say(f"Left out: {sentence}")
         _tell_size(maker, words)
-        scores = []
+        scores, alike = [], variants > 1
         for word, files in list(zip(asked, paths, strict=True))[rank() :: world()]:
             made = maker(word, variants=variants, refine=refine, best_of=best_of, seed=seed, trace=trace)
             _write(made, files, bits, trace)
+            alike = alike and bool((made.images == made.images[:1]).all())
             novelty = torch.full_like(made.percentiles, -1) if made.novelty is None else made.novelty
             scores.append(torch.stack([made.percentiles, novelty]))
         mine = torch.stack(scores) if scores else torch.zeros(0, 2, variants)
         _tell(paths, asked, gather_rows(mine.to(maker.device), len(asked)).cpu(), time.monotonic() - begun)
+        if alike:
+            say("The variants are alike: this model makes one picture of a condition, whatever the noise.")
         barrier()
     if unread:
         raise DataError(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from redraft.app import foreign
-from redraft.app.check import open_folder, suited
+from redraft.app.check import instead, open_folder, suited
 from redraft.app.examples import batches, gathered, pairs, spread_out, store
 from redraft.app.model import Model
 from redraft.app.progress import Teller
@@ -88,7 +88,7 @@ def train(
         place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.label}")
         refuse_file(place, "a run")
         fit_run(report.folder, run, place, where, resume=resume, weights=weights)
-        for line in _next(report.folder, run, place):
+        for line in _next(report.folder, run, place, direction):
             say(line)
         barrier()
         return place
@@ -114,7 +114,11 @@ def plan(
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
     name = suited(folder, task)
-    method = method_for(name, method)
+    try:
+        method = method_for(name, method)
+    except UsageError as problem:
+        hint = "" if task or method is None else instead(folder, method)
+        raise UsageError(f"{problem}{hint}") from None
     if method == "solver":
         raise UsageError(
             "Method solver refines an initializer that is there already: train it with redraft train DATA "
@@ -203,7 +207,7 @@ def pictures_key(data: Store) -> str:
     return digest.hexdigest()[:16]
 
 
-def _next(folder: Folder, run: Run, out: Path) -> list[str]:
+def _next(folder: Folder, run: Run, out: Path, direction: str | None) -> list[str]:
     """What to do with the model: two lines to copy."""
     given = ""
     if run.task_name == "category":
@@ -214,10 +218,14 @@ def _next(folder: Folder, run: Run, out: Path) -> list[str]:
         file = "PICTURE" if source.part else shlex.quote(str(source.path))  # a part of a file
         given = f"{file} "
     data = folder.root.name if folder.root.name in embedded_names() else str(folder.root)
-    run_ = shlex.quote(str(out))
+    run_, nets = shlex.quote(str(out)), run.networks
+    noise = {"modern": nets.noise, "pix2pix": nets.dropout, "cut": False}.get(nets.initializer, True)
+    one = run.task.spec.condition == "picture" and not nets.style and not noise  # variants would be alike
+    way = f" --direction {shlex.quote(direction)}" if direction else ""
+    many = "" if one else "--variants 4 "
     return [
-        f"Next: redraft generate {run_} {given}--variants 4 --out {shlex.quote(f'{out}/pictures')}",
-        f"      redraft evaluate {run_} {shlex.quote(data)}",
+        f"Next: redraft generate {run_} {given}{many}--out {shlex.quote(f'{out}/pictures')}",
+        f"      redraft evaluate {run_} {shlex.quote(data)}{way}",
     ]
 
 

@@ -14,7 +14,9 @@ def train(
     task: Annotated[
         str | None, typer.Option(help="What is given: none, category, labels, edges, ...")
     ] = None,
-    method: Annotated[str | None, typer.Option(help="coopnets or ccoopnets; see `redraft methods`.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="coopnets, ccoopnets, gan, pix2pix, cut, ...; see `redraft methods`.")
+    ] = None,
     initializer: Annotated[
         str | None,
         typer.Option(
@@ -38,7 +40,7 @@ def train(
         typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
     ] = None,
 ) -> None:
-    """Train a solver and an initializer on your pictures; the run's folder holds everything."""
+    """Train a method on your pictures, by itself the one that suits; the run's folder holds everything."""
     from redraft.app.train import train as run
 
     run(
