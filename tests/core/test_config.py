@@ -100,6 +100,10 @@ def test_a_mistake_is_a_sentence_that_names_the_place(line: str, says: str) -> N
     assert says in str(error.value)
 
 
+def test_named_values_take_new_names() -> None:
+    assert override(Outer(name="a"), ["lr.augmentation=0.5"]).lr["augmentation"] == 0.5
+
+
 def test_unknown_and_missing_keys_of_a_file() -> None:
     with pytest.raises(UsageError, match="'inner.rate'"):
         from_dict(Outer, {"name": "a", "inner": {"ratee": 1}})

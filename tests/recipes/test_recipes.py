@@ -84,6 +84,7 @@ def test_settings_are_overridden_by_section_and_unknown_ones_name_their_nearest(
         ("method.langevin.stepz=9", "method.langevin.steps"),
         ("netwroks.z=3", "networks"),
         ("task.holes=round", "known"),
+        ("train.lr.initialiser=1", "train.lr"),
     ):
         with pytest.raises(UsageError, match=says):
             run.override([line])

@@ -151,7 +151,8 @@ class Model:
         ``condition``: words, picture files, Pillow pictures or arrays [H, W(, C)] of uint8 or uint16 (as
         the task reads them), or an encoded tensor [N, ...]. ``refine``: Langevin steps K; None the
         method's own (cooperative: as in training; adversarial: 0), 0 the drafts. ``best_of``: make so many
-        of each and return the ``variants`` with the lowest energies. Each condition's pictures are made apart, whatever else was asked for.
+        of each and return the ``variants`` with the lowest energies. Each condition's pictures are made
+        apart, whatever else was asked for.
         """
         tried = variants if best_of is None else best_of
         refuse_counts(variants, best_of, refine)

@@ -62,7 +62,9 @@ def _put(values: dict[str, Any], key: str, value: Any, config: Any, where: str) 
         if not isinstance(here.get(part), dict):
             raise unknown("setting", where + key, _near(where + key, _keys(config, where)))
         here, of = here[part], of[part] if isinstance(of, dict) else getattr(of, part)
-    if last not in here and not isinstance(of, dict):  # named values may be given new names
+    # named values may be given new names, unless one is a known name with a slip of the finger
+    new = isinstance(of, dict) and not difflib.get_close_matches(last, here, cutoff=0.7)
+    if last not in here and not new:
         raise unknown("setting", where + key, _near(where + key, _keys(config, where)))
     here[last] = value
 
