@@ -49,8 +49,10 @@ def generate(
     with processes(maker.device):
         one_first(lambda: new_folder(out))
         paths = _paths(Path(out), asked, variants)
-        for sentence in unread:
+        for sentence in unread[:MANY]:
             say(f"Left out: {sentence}")
+        if len(unread) > MANY:
+            say(f"... and {len(unread) - MANY} more like these.")
         _tell_size(maker, words)
         scores, alike = [], variants > 1
         for word, files in list(zip(asked, paths, strict=True))[rank() :: world()]:

@@ -155,7 +155,13 @@ def fit_run(
     _tell_skipped(training, held_out)
     method = build(run)
     if weights is not None and isinstance(method, Solver):
-        method.initializer.load_state_dict(weights)
+        try:
+            method.initializer.load_state_dict(weights)
+        except RuntimeError:  # names or shapes of its tensors
+            raise UsageError(
+                "The settings networks.* make another network than the initializer is; leave out those of "
+                "the initializer: --initializer MODEL sets them."
+            ) from None
     method = method.to(device)
     counts = ", ".join(f"{name} {parameters(net):,}" for name, net in method.networks.items())
     say(
@@ -213,8 +219,9 @@ def _next(folder: Folder, run: Run, out: Path, direction: str | None) -> list[st
     if run.task_name == "category":
         given = shlex.quote(folder.categories[0]) + " "
     elif run.task.spec.condition == "picture":
-        example = (folder.given or folder.examples)["test"][0]
-        source = example.condition or example.target
+        made = run.task_name in ("recover", "upscale", "colour")  # of the wanted picture
+        example = ((not made and folder.given) or folder.examples)["test"][0]
+        source = (not made and example.condition) or example.target
         file = "PICTURE" if source.part else shlex.quote(str(source.path))  # a part of a file
         given = f"{file} "
     data = folder.root.name if folder.root.name in embedded_names() else str(folder.root)
