@@ -170,6 +170,16 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(
         ],
         "is empty": [negatives, "--initializer="],
         "is what --initializer MODEL sets": [negatives, "--set=networks.initializer=foreign"],
+        "another network than the initializer is": [
+            negatives,
+            f"--initializer={file}",
+            "--set=networks.foreign.width=16",
+        ],
+        "leave out those of the initializer": [
+            discs,
+            f"--initializer={recover_run}",
+            "--set=networks.initializer_width=24",
+        ],
     }
     for said, words in cases.items():
         got = cli("train", *words, f"--out={tmp_path / 'run'}", "--steps=1", *TINY)

@@ -85,6 +85,8 @@ def test_an_override_leaves_the_original_alone() -> None:
         ("steps=true", "steps takes a whole number"),
         ("on=3", "on takes true or false"),
         ("inner.rate=fast", "inner.rate takes a number"),
+        ("inner.rate=.nan", "inner.rate takes a number, not nan"),
+        ("lr.solver=nan", "lr.solver takes a number, not nan"),
         ("inner.kind=fancyy", "'fancy'"),
         ("inner=3", "inner holds further settings"),
         ("lr=3", "lr"),

@@ -156,6 +156,12 @@ def test_impossible_settings_are_refused(wrong: dict[str, float]) -> None:
         Contest(**wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("wrong", ["l1", "read_back"])
+def test_impossible_weights_of_pix2pix_are_refused(wrong: str) -> None:
+    with pytest.raises(UsageError, match=f"method.{wrong}"):
+        Pix2Pix.Config(**{wrong: -1.0})
+
+
 # --- steps
 
 

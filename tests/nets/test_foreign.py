@@ -119,14 +119,26 @@ def test_other_files_are_refused_with_what_they_hold(tmp_path: Path) -> None:
         "holds epoch, model, not the tensors": {"epoch": 3, "model": some},
         "holds list, not the tensors": [torch.zeros(1)],
         "no generator known here": {k: v for k, v in some.items() if not k.startswith("model.14.")},
-        "cannot be read as PyTorch weights": Own(),
+        "it holds other things than tensors, or none. Read are": Own(),
+        "the first named 'a.conv_block.1'": {
+            "a.conv_block.1": torch.zeros(3),
+            "model.1.weight": torch.zeros(3),
+        },
+        "the first named 'model.10.conv_block.1.weight'": {
+            "model.10.conv_block.1.weight": torch.zeros(3),
+            "model.1.weight": torch.zeros(3),
+        },
+        "with shape [0, 3, 4, 4]": {
+            **{f"model.model.{i}.weight": torch.zeros(0, 3, 4, 4) for i in (0, 3)},
+            **{str(i): torch.zeros(1, 1, 1, 1) for i in range(12)},
+        },
     }
     for said, held in wrong.items():
         torch.save(held, file)
         with pytest.raises(BundleError) as refused:
             read_generator(file)
         assert said in str(refused.value) and "latest_net_G.pth" in str(refused.value)
-        assert "\n" not in str(refused.value)
+        assert "\n" not in str(refused.value) and "weights_only" not in str(refused.value)
     file.write_text("not weights")
     with pytest.raises(BundleError, match="cannot be read as PyTorch weights"):
         read_generator(file)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -133,10 +135,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 def _scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:  # YAML reads 1e-3 as text
-            return float(value)
-        except ValueError:
-            pass
+        with contextlib.suppress(ValueError):  # YAML reads 1e-3 as text
+            value = float(value)
     if hint is int and isinstance(value, (float, str)):
         try:
             if float(value).is_integer():
@@ -147,4 +147,6 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
         not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)
     ):
         raise UsageError(f"Setting {where} takes {KINDS.get(hint, hint.__name__)}, not {value!r}.")
+    if isinstance(value, float) and math.isnan(value):  # passes every comparison that would refuse it
+        raise UsageError(f"Setting {where} takes a number, not {value!r}.")
     return value

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from redraft import losses
 from redraft.augment import draw
+from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.contest import Contest, judge, persuade
@@ -34,6 +35,11 @@ class Pix2Pix(nn.Module):
     class Config(Contest):
         l1: float = 100.0  # λ: weight of mean |x − g|; the paper's
         read_back: float = 10.0  # weight of mean ‖style(g) − z‖², where there is a style; ours
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.l1 < 0 or self.read_back < 0:
+                raise UsageError("method.l1 and method.read_back are weights, 0 or more.")
 
     stage = ""
     refine_steps = 0

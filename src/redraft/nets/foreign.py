@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -135,8 +136,8 @@ def _unet(base: Foreign, state: Mapping[str, Tensor]) -> Foreign | None:
 
 def _resnet(base: Foreign, state: Mapping[str, Tensor]) -> Foreign | None:
     blocks = {int(m[1]) for name in state if (m := re.match(r"model\.(\d+)\.conv_block\.", name))}
-    first, last = min(blocks), max(blocks)
-    stem, out = state["model.1.weight"], [t for t in state.values() if t.ndim == 4][-1]
+    first, last = min(blocks, default=0), max(blocks, default=0)
+    stem, kernels = state["model.1.weight"], [t for t in state.values() if t.ndim == 4]
     if first not in (10, 12) or stem.ndim != 4:
         return None
     batch = "model.2.weight" in state
@@ -144,7 +145,7 @@ def _resnet(base: Foreign, state: Mapping[str, Tensor]) -> Foreign | None:
         base,
         network="resnet",
         given=stem.shape[1],
-        channels=out.shape[0],
+        channels=kernels[-1].shape[0],
         width=stem.shape[0],
         depth=len(blocks),
         antialias=first == 12,
@@ -156,6 +157,8 @@ def _resnet(base: Foreign, state: Mapping[str, Tensor]) -> Foreign | None:
 
 def _fits(foreign: Foreign, state: Mapping[str, Tensor]) -> bool:
     """Whether names and shapes are those of the network."""
+    if not all(t.numel() for t in state.values()):
+        return False
     size = 2**foreign.depth if foreign.network == "unet" else 16
     spec = Spec(size=size, channels=foreign.channels, condition="picture", width=foreign.given)
     with torch.random.fork_rng(devices=[]):
@@ -167,9 +170,15 @@ def _tensors(file: Path) -> dict[str, Tensor]:
     """The file's named tensors, without the prefix of DataParallel; BundleError where it holds others."""
     try:
         held: Any = torch.load(file, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
     except Exception as problem:  # whatever PyTorch's readers raise
-        first = (str(problem).splitlines() or [""])[0].rstrip(".")
-        raise BundleError(f"{file} cannot be read as PyTorch weights ({first}). {READABLE}.") from None
+        # its own words advise to read such a file without weights_only, which would run what is in it
+        other = isinstance(problem, UnpicklingError)
+        why = (
+            "it holds other things than tensors, or none" if other else "it is damaged, or none of PyTorch's"
+        )
+        raise BundleError(f"{file} cannot be read as PyTorch weights: {why}. {READABLE}.") from None
     if not isinstance(held, Mapping) or not held or not all(isinstance(t, Tensor) for t in held.values()):
         names = ", ".join(map(str, list(held)[:5])) if isinstance(held, Mapping) else type(held).__name__
         raise BundleError(f"{file} holds {names or 'nothing'}, not the tensors of a generator. {READABLE}.")
