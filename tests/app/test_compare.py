@@ -64,7 +64,7 @@ def test_each_seed_of_each_method_is_a_run_with_its_scores(compared: Path) -> No
     assert told == [(label, seed, label == "coopnets") for seed in (0, 1) for label in labels]
     for run in runs(compared):
         if not run["failed"]:
-            assert run["steps"] == 3 and run["seconds"] > 0
+            assert run["steps"] == 3 and run["seconds"] >= 0  # in tenths
             assert {"draft", "refined", "mean picture"} <= Scores.from_dict(run["scores"]).rows.keys()
             assert (Path(run["run"]) / "model" / "config.json").exists()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from released import resnet, shaken, unet
+from other_code import resnet, shaken, unet
 from torch import Tensor, nn
 
 from redraft.core.errors import BundleError

@@ -25,7 +25,7 @@ def read_picture(file: File, *, size: int, half: str = "") -> tuple[Tensor, Tens
     raw = decode.picture(array, box, size, array.shape[2])
     solid = _cut(images.read_opaque(file), half)
     share = decode.picture(np.uint8(255) * solid[..., None].astype(np.uint8), box, size, 1)
-    return torch.from_numpy(np.ascontiguousarray(raw))[None], torch.from_numpy(share[None] > 250)
+    return torch.from_numpy(np.array(raw))[None], torch.from_numpy(share[None] > 250)
 
 
 def read_label_map(

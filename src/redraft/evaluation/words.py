@@ -97,6 +97,8 @@ def _refinement(scores: Scores, m: Measure) -> Finding | None:
 
 
 def _realism(scores: Scores) -> Finding | None:
+    if scores.pictures < FEW:  # wide intervals overlap whatever is shown
+        return None
     for m in _of(scores, "KID"):
         best = _cell(scores, scores.row, m.name)
         real = _cell(scores, "real, training", m.name)
@@ -141,6 +143,8 @@ def _diversity(scores: Scores) -> Finding | None:
         return None
     behind = f"diversity, real pictures = 1: draft {show(a)}, refined {show(r)}"
     if scores.truth or not scores.paired:
+        if b.value == 0:
+            return Finding("This method makes one picture a condition: variants are the same.", behind)
         if b.value < 0.02:
             return Finding("The noise z is all but ignored: variants of a condition look the same.", behind)
         if b.value < 0.1:

@@ -81,6 +81,7 @@ class Journal:
             self._board.close()
 
     def _remember(self, row: Mapping[str, float | None]) -> None:
+        self.smooth = {key: value for key, value in self.smooth.items() if key in row}  # a stage that ended
         for key, value in row.items():
             if value is not None and math.isfinite(value):
                 self.smooth[key] = 0.95 * self.smooth.get(key, value) + 0.05 * value

@@ -141,7 +141,7 @@ def catalogue() -> tuple[Entry, ...]:
         ),
         Entry(
             "horse2zebra",
-            "2,661 photos of two kinds without pairs, 256 px (one side alone can be learned)",
+            "2,661 photos of two kinds without pairs, 256 px (task unpaired)",
             "GitHub RajithaSampathV/CycleGAN-implementation, folder Dataset",
             "research, non-commercial",
         ),
