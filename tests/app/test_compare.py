@@ -303,3 +303,24 @@ def test_settings_find_their_method() -> None:
     assert general == ["train.batch=4", "coopinit.share=0.1"]
     with pytest.raises(UsageError, match="--set takes key=value"):
         entries("ccoopnets,pix2pix", ["a"])
+
+
+def test_two_at_once_in_one_folder_are_refused(cli: Cli, discs: Path, tmp_path: Path) -> None:
+    from redraft.app.compare_plan import alone
+
+    line = (
+        "compare",
+        discs,
+        "--methods",
+        "gan,coopnets",
+        "--task",
+        "none",
+        "--steps",
+        "1",
+        "--out",
+        tmp_path / "out",
+    )
+    with alone(tmp_path / "out"):
+        said = cli(*line)
+    assert said.status and "Another redraft compare is at work" in said.err
+    assert not (tmp_path / "out" / "runs").exists()

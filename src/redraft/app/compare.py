@@ -12,7 +12,7 @@ import torch
 from redraft.app.check import open_folder, suited
 from redraft.app.compare_measure import Measured, Protocol, failure, measured, real_pictures
 from redraft.app.compare_page import comparison
-from redraft.app.compare_plan import RESULT, Planned, entries, finished, refuse_other, trainings
+from redraft.app.compare_plan import RESULT, Planned, alone, entries, finished, refuse_other, trainings
 from redraft.app.evaluate import questions, real_pairs
 from redraft.app.model import Model
 from redraft.app.refuse import refuse_empty, refuse_length
@@ -72,7 +72,8 @@ def compare(
     _refuse_measures(features, task)
     refuse_other(place, planned if methods else [], folder)
     try:
-        return _Sitting(folder, planned, place, where, pictures, features).go(train=methods is not None)
+        with alone(place):
+            return _Sitting(folder, planned, place, where, pictures, features).go(train=methods is not None)
     except (Interrupted, KeyboardInterrupt):
         raise Interrupted(f"Stopped. {AGAIN}") from None
 
@@ -216,8 +217,8 @@ def _refuse(
         raise UsageError("--methods goes with one DATA and no runs: redraft compare DATA --methods A,B.")
     elif not methods.strip():
         raise UsageError("--methods is empty; name two or more: --methods ccoopnets,pix2pix.")
-    if seeds < 1:
-        raise UsageError(f"--seeds counts the trainings of each method, so it is at least 1, not {seeds}.")
+    if not 1 <= seeds <= 100:
+        raise UsageError(f"--seeds counts the trainings of each method, so it is 1 to 100, not {seeds}.")
     if pictures < 2:
         raise UsageError(f"--pictures must be at least 2, not {pictures}.")
     if features not in (*FEATURES, "judge"):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from redraft.training.folder import difference
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]*")
 SECTIONS = tuple(f.name for f in fields(Run) if f.name not in ("recipe", "seed"))
 RESULT = "compare.json"
+LOCK = ".lock"  # held while a comparison is at work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,10 +171,29 @@ def _refuse_other_tasks(made: Sequence[tuple[Run, str, Path]]) -> None:
                 )
 
 
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Inside, no other process compares in this folder; Windows has no such locks, and nobody looks there."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"Another redraft compare is at work in {out}: wait for it, or give another --out."
+            ) from None
+        yield
+
+
 def refuse_other(out: Path, planned: Sequence[Planned], folder: Folder) -> None:
     """A comparison goes into a new or empty folder, or goes on with what is the same comparison."""
     refuse_file(out, "a comparison")
-    ours = {RESULT, "runs", "measured", "index.html"}
+    ours = {RESULT, "runs", "measured", "index.html", LOCK}
     if out.is_dir() and any(out.iterdir()) and not ours & {p.name for p in out.iterdir()}:
         raise UsageError(f"{out} holds other files than a comparison of ours; give another --out.")
     for p in planned:

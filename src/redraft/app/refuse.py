@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from redraft.core.errors import UsageError
+from redraft.methods.gan import Gan
 from redraft.recipes.run import Run
 
 SIZES = "28, or a multiple of 16 from 16 to 1024"
@@ -79,6 +80,8 @@ def refuse_run(run: Run, processes: int) -> None:
             "train.shard does not go with penalties on a gradient: set method.r1=0 and "
             "method.gradient_penalty=0, or leave train.shard at false."
         )
+    if cfg.shard and isinstance(run.method, Gan.Config) and run.method.ada:
+        raise UsageError("train.shard does not go with method.ada: use method.diff_augment=true instead.")
     parts = processes * cfg.accumulate
     least = parts * (2 if run.method_name == "ccoopnets" else 1)
     if cfg.batch % parts or cfg.batch < least:
