@@ -59,7 +59,9 @@ def generate(
             made = maker(word, variants=variants, refine=refine, best_of=best_of, seed=seed, trace=trace)
             _write(made, files, bits, trace)
             alike = alike and bool((made.images == made.images[:1]).all())
-            novelty = torch.full_like(made.percentiles, -1) if made.novelty is None else made.novelty
+            # beyond each of a handful of held-out conditions lie many that are nothing unusual
+            known = made.novelty if maker.calibration.reliable else None
+            novelty = torch.full_like(made.percentiles, -1) if known is None else known
             scores.append(torch.stack([made.percentiles, novelty]))
         mine = torch.stack(scores) if scores else torch.zeros(0, 2, variants)
         _tell(paths, asked, gather_rows(mine.to(maker.device), len(asked)).cpu(), time.monotonic() - begun)

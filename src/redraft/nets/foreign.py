@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import torch
@@ -174,7 +173,7 @@ def _tensors(file: Path) -> dict[str, Tensor]:
         raise
     except Exception as problem:  # whatever PyTorch's readers raise
         # its own words advise to read such a file without weights_only, which would run what is in it
-        other = isinstance(problem, UnpicklingError)
+        other = type(problem).__name__ == "UnpicklingError"
         why = (
             "it holds other things than tensors, or none" if other else "it is damaged, or none of PyTorch's"
         )
