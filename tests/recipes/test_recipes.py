@@ -119,5 +119,8 @@ def test_networks_that_a_method_cannot_use_are_refused() -> None:
     cut = RECIPES["modern"](Unpaired(size=32, channels=3), "cut", 500, 0)
     with pytest.raises(UsageError, match="leave networks.initializer at cut"):
         build(cut.override(["networks.initializer=modern"]))
+    gan = RECIPES["modern"](SUBJECTS["category"], "gan", 500, 0)
+    with pytest.raises(UsageError, match="wrong_conditions=0"):
+        build(gan.override(["method.loss=wasserstein"]))
     with pytest.raises(UsageError, match="adversarial methods gan, pix2pix and cut"):
         RECIPES["modern"](SUBJECTS["none"], "coopnets", 500, 0).override(["coopinit.share=0.1"])

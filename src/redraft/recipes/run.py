@@ -121,6 +121,11 @@ def build(run: Run) -> Built:
         raise UsageError("CUT compares patches of its own generator; leave networks.initializer at cut.")
     if run.networks.dropout and run.networks.initializer != "pix2pix":
         raise UsageError("networks.dropout is for networks.initializer=pix2pix, the published U-Net.")
+    if getattr(run.method, "loss", "") == "wasserstein" and getattr(run.method, "wrong_conditions", 0.0) > 0:
+        raise UsageError(
+            "A Wasserstein critic has no bound on what a wrong condition costs and runs away; set "
+            "method.wrong_conditions=0 with method.loss=wasserstein."
+        )
     spec = run.task.spec
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
