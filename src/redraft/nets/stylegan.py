@@ -69,6 +69,9 @@ class StyleDecoder(Initializer):
         return w
 
 
+SLOW = 0.1  # of the other weights' rate: noise that is learnt as fast becomes grain, for longer than minutes
+
+
 class Styled(nn.Module):
     """[N, C, H, W], style, noise -> [N, out, H or 2H, ...]: a modulated convolution, noise, bias, leaky ReLU.
 
@@ -82,11 +85,11 @@ class Styled(nn.Module):
         self.weight = nn.Parameter(torch.randn(out, channels, 3, 3))
         self.modulate = Linear(STYLE, channels, bias=1.0)
         self.noise = NoiseIn(out)
-        nn.init.constant_(self.noise.strength, 0.02)  # published: 0; more is seen as grain for long
+        nn.init.constant_(self.noise.strength, 0.2)  # with SLOW 0.02; published: 0
         self.bias = nn.Parameter(torch.zeros(1, out, 1, 1))
 
     def forward(self, h: Tensor, style: Tensor, noise: Tensor) -> Tensor:
-        return rectified(self.noise(self.convolve(h, self.modulate(style)), noise) + self.bias)
+        return rectified(self.noise(self.convolve(h, self.modulate(style)), SLOW * noise) + self.bias)
 
     def convolve(self, h: Tensor, s: Tensor) -> Tensor:
         """h convolved with the weights of each picture's scales s [N, C]."""
