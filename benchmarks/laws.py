@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -136,14 +137,7 @@ class Stacked:
         "hinge": Gan.Config(loss="hinge", r1=0.0),
     }
     networks = ("DCGAN-like", "residual, spectral norm")
-    train = Train(
-        batch=32,
-        lr={"solver": 1e-3, "initializer": 1e-3},
-        betas={"solver": (0.0, 0.99), "initializer": (0.5, 0.99)},
-        energy_limit=None,
-        checkpoint_every=10**6,
-        sample_every=10**6,
-    )
+    train = replace(Points.train, batch=32, betas={"solver": (0.0, 0.99), "initializer": (0.5, 0.99)})
     spec = Spec(size=28, channels=3, condition="none")
 
     def __init__(self, steps: int, digits: Tensor, classify: Callable[[Tensor], Tensor]) -> None:

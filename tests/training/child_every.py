@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from test_every_method import SUBJECTS, even, gradients, stages
 
-from redraft.training.processes import processes, rank
+from redraft.training.processes import barrier, processes, rank
 
 
 def main(out: Path) -> None:
@@ -18,6 +18,7 @@ def main(out: Path) -> None:
             run = even(name)
             for done in stages(run):
                 torch.save(gradients(name, run, done), out / f"{name}.{done}.{rank()}.pt")
+        barrier()  # neither takes the connection away while the other still uses it
 
 
 if __name__ == "__main__":

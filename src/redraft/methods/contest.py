@@ -12,7 +12,9 @@ from redraft import losses
 from redraft.augment import diff_augment, follow
 from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
-from redraft.methods.thinking import mispaired, still
+from redraft.core.types import Pair
+from redraft.methods.method import Adversarial, Sample, Update
+from redraft.methods.thinking import draft_and_refine, mispaired, still
 from redraft.nets.parts import Code, Energy, joined
 from redraft.sampling.langevin import Langevin
 
@@ -62,6 +64,29 @@ class Verdict(NamedTuple):
             "energy_draft": -made.mean(),
             "told_apart": (real[:, None] > made[None]).float().mean(),
         }
+
+
+def take_turns(
+    method: Adversarial, batch: Pair, update: Update, rng: Noise
+) -> tuple[Verdict, dict[str, Tensor]]:
+    """A step of the contest: the discriminator's turn, the generator's, and what the journal is told."""
+    c, x = batch
+    made, own = method.propose(batch, rng)
+    u = method.draws(len(x), rng)
+    verdict = judge(method.discriminator, x, made, c, method.cfg, rng, u)
+    update(method.discriminator, verdict.loss)  # tell real from made
+
+    loss = persuade(method.discriminator, made, c, method.cfg, None if u is None else u[1]) + own
+    update(method.generator, loss)  # be taken for real
+    return verdict, verdict.values(loss) | ({"own": own} if own.requires_grad else {})
+
+
+def sample(
+    method: Adversarial, c: Tensor | None, n: int, rng: Noise, refine: int | None, trace: bool
+) -> Sample:
+    """n drafts, refined by the discriminator for ``refine`` steps (None: as the method does by itself)."""
+    k, nets = method.refine_steps if refine is None else refine, (method.generator, method.discriminator)
+    return draft_and_refine(*nets, c, n, method.cfg.langevin, rng, keep=method.keep, refine=k, trace=trace)
 
 
 def judge(

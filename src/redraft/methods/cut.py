@@ -26,9 +26,8 @@ from redraft.augment import draw
 from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
-from redraft.methods.contest import Contest, Loss, judge, persuade
+from redraft.methods.contest import Contest, Loss, sample, take_turns
 from redraft.methods.method import Sample, Update, keep_nothing
-from redraft.methods.thinking import draft_and_refine
 from redraft.nets.cut import Translator
 from redraft.nets.parts import Energy
 
@@ -74,15 +73,8 @@ class Cut(nn.Module):
         return {"solver": self.discriminator, "initializer": self.generator}
 
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
-        cfg, x = self.cfg, batch.target
-        made, own = self.propose(batch, rng)
-        u = self.draws(len(x), rng)
-        verdict = judge(self.discriminator, x, made, None, cfg, rng, u)
-        update(self.discriminator, verdict.loss)
-
-        loss = persuade(self.discriminator, made, None, cfg, None if u is None else u[1]) + own
-        update(self.generator, loss)  # G and H together
-        return verdict.values(loss) | {"own": own}
+        _, values = take_turns(self, batch, update, rng)
+        return values
 
     def propose(self, batch: Pair, rng: Noise) -> tuple[Tensor, Tensor]:
         """G(c), and the generator's own loss: both PatchNCE terms."""
@@ -130,8 +122,7 @@ class Cut(nn.Module):
     def generate(
         self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
-        k, nets = self.refine_steps if refine is None else refine, (self.generator, self.discriminator)
-        return draft_and_refine(*nets, c, n, self.cfg.langevin, rng, keep=self.keep, refine=k, trace=trace)
+        return sample(self, c, n, rng, refine, trace)
 
     @torch.no_grad()
     def energy(self, x: Tensor, c: Tensor | None = None) -> Tensor:

@@ -20,9 +20,8 @@ from redraft.augment import Chance, draw
 from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
-from redraft.methods.contest import Contest, judge, persuade
+from redraft.methods.contest import Contest, sample, take_turns
 from redraft.methods.method import Sample, Update, keep_nothing
-from redraft.methods.thinking import draft_and_refine
 from redraft.nets.parts import Energy, Initializer
 
 
@@ -54,18 +53,9 @@ class Gan(nn.Module):
         return nets if self.chance is None else nets | {"augmentation": self.chance}
 
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
-        cfg, (c, x) = self.cfg, batch
-        made, _ = self.propose(batch, rng)
-        u = self.draws(len(x), rng)
-        verdict = judge(self.discriminator, x, made, c, cfg, rng, u)
-        update(self.discriminator, verdict.loss)  # tell real from made
-
-        loss = persuade(self.discriminator, made, c, cfg, None if u is None else u[1])
-        update(self.generator, loss)  # be taken for real
-
-        values = verdict.values(loss)
+        verdict, values = take_turns(self, batch, update, rng)
         if self.chance is not None:
-            update(self.chance, self.chance.loss(verdict.real, cfg.ada))
+            update(self.chance, self.chance.loss(verdict.real, self.cfg.ada))
             values["augmented"] = self.chance()
         return values
 
@@ -85,8 +75,7 @@ class Gan(nn.Module):
     def generate(
         self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
-        k, nets = self.refine_steps if refine is None else refine, (self.generator, self.discriminator)
-        return draft_and_refine(*nets, c, n, self.cfg.langevin, rng, keep=self.keep, refine=k, trace=trace)
+        return sample(self, c, n, rng, refine, trace)
 
     @torch.no_grad()
     def energy(self, x: Tensor, c: Tensor | None = None) -> Tensor:

@@ -79,9 +79,15 @@ class Adversarial(Method, Protocol):
     """A method with a discriminator, as CoopInit initialises it."""
 
     cfg: Any  # contest.Contest
-    discriminator: Energy
-    generator: Initializer
-    keep: Keep
+
+    @property
+    def discriminator(self) -> Energy: ...
+
+    @property
+    def generator(self) -> Initializer: ...
+
+    @property
+    def keep(self) -> Keep: ...
 
     def propose(self, batch: Pair, rng: Noise) -> tuple[Tensor, Tensor]:
         """What the generator makes of the batch, and its own loss beside the contest."""

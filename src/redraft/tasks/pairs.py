@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ class PictureToPicture:
         return "its pictures come without partners" if folder.condition_kind == "none" else None
 
     @classmethod
-    def of(cls, folder: Folder, size: int) -> PictureToPicture:
+    def of(cls, folder: Folder, size: int) -> Self:
         return cls(
             size=size,
             channels=folder.channels,
