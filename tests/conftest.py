@@ -11,6 +11,12 @@ import torch
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def same_chance() -> None:
+    """Weights that a test leaves to chance are the same in every run."""
+    torch.manual_seed(0)
+
+
 def shared_data(*parts: str) -> Path:
     """A folder or file of the real data beside the checkout; skips the test where there is none."""
     root = Path(os.environ.get("REDRAFT_SHARED", Path(__file__).resolve().parents[2] / "shared"))
