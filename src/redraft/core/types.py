@@ -1,7 +1,8 @@
 """The shape legend, and the one record that passes between the rooms.
 
 N  pictures in a batch           x  a picture of the target space, float32 [N, C, H, W] in [-1, 1]
-C  channels of a picture         c  a condition: None, int64 [N] (category), or float32 [N, Cc, H, W]
+C  channels of a picture         c  a condition: None, int64 [N] (category), float32 [N, Cc, H, W] (picture)
+                                  or [N, D] (vector), uint8 [N, L] (sentence: UTF-8 bytes, zeros behind)
 H, W  height, width (px)         z  latent noise ~ N(0, I), [N, *z_shape]
 K  Langevin steps                E  energy [N], lower = more like the data
 """
@@ -25,11 +26,12 @@ class Pair(NamedTuple):
 class Spec:
     """What a network must know of the two spaces that it joins.
 
-    ``width`` of a condition is its number of channels (picture), of classes (category), or 0 (none).
+    ``width`` of a condition is its number of channels (picture), of classes (category), of numbers
+    (vector), of bytes (sentence), or 0 (none).
     """
 
     size: int  # H = W of the target, px
     channels: int  # C of the target
-    condition: Literal["none", "category", "picture"]
+    condition: Literal["none", "category", "picture", "vector", "sentence"]
     width: int = 0
     paired: bool = True  # whether a target is the truth of its condition
