@@ -20,6 +20,7 @@ from redraft.tasks.labels import LabelsToPhoto
 from redraft.tasks.none import Nothing
 from redraft.tasks.pairs import PictureToPicture
 from redraft.tasks.recover import Recover, known
+from redraft.tasks.text import TextToPicture
 from redraft.tasks.unpaired import Unpaired
 from redraft.tasks.upscale import Upscale
 
@@ -27,6 +28,7 @@ SIZE = 16
 ALL = {
     "none": Nothing(size=SIZE, channels=3),
     "category": CategoryToPicture(size=SIZE, channels=3, names=("cat", "dog")),
+    "text": TextToPicture(size=SIZE, channels=3),
     "labels": LabelsToPhoto(size=SIZE, channels=3, classes=4),
     "edges": EdgesToPhoto(size=SIZE, channels=3),
     "pairs": PictureToPicture(size=SIZE, channels=3),
@@ -46,7 +48,10 @@ def raw(task: str, n: int = 5) -> Raw:
     if task in ("pairs", "unpaired"):
         condition = picture.flip(3)
     category = torch.arange(n) % 2 if task == "category" else None
-    return Raw(target=picture, condition=condition, category=category, names=tuple("abcde"[:n]))
+    captions = tuple("abcde"[:n]) if task == "text" else ()
+    return Raw(
+        target=picture, condition=condition, category=category, names=tuple("abcde"[:n]), captions=captions
+    )
 
 
 def folder(**known: object) -> Folder:
@@ -82,6 +87,8 @@ def test_a_pair_has_the_shapes_that_the_spec_promises(name: str) -> None:
         assert c is None
     elif spec.condition == "category":
         assert c.tolist() == [0, 1, 0, 1, 0]
+    elif spec.condition == "sentence":
+        assert c.shape == (5, spec.width) and bytes(c[:, 0].tolist()) == b"abcde"
     else:
         assert c.shape == (5, spec.width, SIZE, SIZE) and c.isfinite().all()
     shown = task.show(c, 5)

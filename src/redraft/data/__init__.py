@@ -1,6 +1,7 @@
 """Files -> raw examples: layouts recognised, checked, split, cached, ordered by (seed, epoch)."""
 
 from redraft.data.cache import Cache, Store, build
+from redraft.data.captions import captioned
 from redraft.data.check import Finding, Report, check
 from redraft.data.embedded import Entry, catalogue, embedded, embedded_names
 from redraft.data.folder import Example, Folder
@@ -21,6 +22,7 @@ __all__ = [
     "Source",
     "Store",
     "build",
+    "captioned",
     "catalogue",
     "check",
     "embedded",

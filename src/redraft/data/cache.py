@@ -38,6 +38,7 @@ class Store:
     ``category``   [M] int64, or None where some have none
     ``skipped``    one sentence for each picture that could not be read
     ``moved``      share of the labels' pixels that were moved to the palette
+    ``captions``   one a row ("" where it has none), or () where no picture of the split has one
     """
 
     target: np.ndarray
@@ -48,6 +49,7 @@ class Store:
     skipped: tuple[str, ...] = ()
     moved: float = 0.0
     paired: bool = True
+    captions: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.target)
@@ -119,13 +121,14 @@ class Cache:
 
     def _store(self, examples: Sequence[Example], plan: _Plan) -> Store:
         place = self.home / "pictures" / _key(examples, plan)
-        store = _load(place, plan.margin)
-        if store is None:
+        found = _load(place, plan.margin)
+        if found is None:
             self._make(place, examples, plan)
-            store = _load(place, plan.margin)
-        if store is None:
+            found = _load(place, plan.margin)
+        if found is None:
             raise DataError(f"The cache in {self.home} cannot be read back: remove it and try again.")
-        return store
+        store, left_out = found
+        return replace(store, captions=_captions(examples, left_out))
 
     def _make(self, place: Path, examples: Sequence[Example], plan: _Plan) -> None:
         with saving(place):
@@ -156,13 +159,14 @@ def build(
 
 def _write(where: Path, examples: Sequence[Example], plan: _Plan) -> None:
     conditions = examples[0].condition is not None
-    kept, skipped, moved = [], [], 0
+    kept, skipped, left_out, moved = [], [], [], 0
     with contextlib.ExitStack() as stack:
         target = stack.enter_context(_Rows(where / "target.npy"))
         condition = stack.enter_context(_Rows(where / "condition.npy")) if conditions else None
-        for example, made in _decoded(examples, plan):
+        for i, (example, made) in enumerate(_decoded(examples, plan)):
             if isinstance(made, RedraftError):
                 skipped.append(f"{example.name}: {made}")
+                left_out.append(i)
                 continue
             target.append(made.target)
             if condition is not None and made.condition is not None:
@@ -175,6 +179,7 @@ def _write(where: Path, examples: Sequence[Example], plan: _Plan) -> None:
         "names": [e.name for e in kept],
         "category": None if any(e.category is None for e in kept) else [e.category for e in kept],
         "skipped": skipped,
+        "left_out": left_out,
         "moved": moved / (len(kept) * 4 * plan.side**2),
     }
     _save(where / "facts.json", json.dumps(facts).encode("utf-8", "surrogatepass"))
@@ -261,8 +266,8 @@ def _publish(temporary: Path, place: Path) -> None:
             os.rename(temporary, place)
 
 
-def _load(place: Path, margin: int) -> Store | None:
-    """A whole store, or None; a file that is shorter than its header says does not map."""
+def _load(place: Path, margin: int) -> tuple[Store, frozenset[int]] | None:
+    """A whole store and which examples are not in it, or None; a file too short for its header maps not."""
     try:
         facts = json.loads((place / "facts.json").read_bytes())
         target = np.load(place / "target.npy", mmap_mode="r", allow_pickle=False)
@@ -272,10 +277,19 @@ def _load(place: Path, margin: int) -> Store | None:
         names = tuple(facts["names"])
         if len(target) != len(names) or (condition is not None and len(condition) != len(names)):
             return None
+        left_out = frozenset(facts["left_out"] if facts["skipped"] else ())
     except (OSError, ValueError, KeyError):
         return None
     numbers = None if category is None else np.array(category, np.int64)
-    return Store(target, condition, numbers, names, margin, tuple(facts["skipped"]), facts["moved"])
+    store = Store(target, condition, numbers, names, margin, tuple(facts["skipped"]), facts["moved"])
+    return store, left_out
+
+
+def _captions(examples: Sequence[Example], left_out: frozenset[int]) -> tuple[str, ...]:
+    """Read anew each time: mending a caption decodes no picture again."""
+    if not any(e.caption for e in examples):
+        return ()
+    return tuple(e.caption or "" for i, e in enumerate(examples) if i not in left_out)
 
 
 def _key(examples: Sequence[Example], plan: _Plan) -> str:

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from redraft.core import images
 from redraft.core.errors import RedraftError
-from redraft.data import labelmaps, source
+from redraft.data import captions, labelmaps, source
 from redraft.data.copies import copies
 from redraft.data.folder import SPLITS, Example, Folder
 from redraft.data.source import Source
@@ -85,6 +85,7 @@ def check(folder: Folder, *, size: int | None = None) -> Report:
         *_about_labels(folder, examples),
         *_about_copies(folder),
         *_about_categories(folder),
+        *(Finding(*found) for found in captions.about(folder)),
     ]
     findings += [Finding("warning", note) for note in folder.notes]
     counts = {s: len(folder.examples.get(s, ())) for s in SPLITS}
@@ -115,6 +116,9 @@ def suits(folder: Folder) -> tuple[str, ...]:
             f"Suits ccoopnets with --task category: {len(folder.categories)} categories, "
             f"{each:.0f} training pictures each on average."
         )
+    if folder.has_captions:
+        told = sum(map(captions.has_caption, folder.examples["train"]))
+        lines.append(f"Suits fusion with --task text: {told} training pictures with captions.")
     lines.append(f"Suits ccoopnets with {made}: {train} training pictures.")
     lines.append(f"Pictures alone: coopnets (--task none), {train} training pictures.")
     return tuple(lines)

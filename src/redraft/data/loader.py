@@ -21,18 +21,26 @@ class Raw(NamedTuple):
     ``target``     [N, C, size, size] uint8 (uint16 from 16-bit folders)
     ``condition``  [N, Cc, size, size] uint8, label indices [N, 2 size, 2 size] uint8, or None
     ``category``   [N] int64, or None
+    ``captions``   one a picture ("" where it has none); () where no picture has one
+    ``rows``       [N] int64, of the store; ``mirrored`` [N] bool; ``given_rows`` and ``given_mirrored`` of
+                   the conditions, which are others where sides are not pairs. Empty where nobody said.
     """
 
     target: Tensor
     condition: Tensor | None
     category: Tensor | None
     names: tuple[str, ...]
+    captions: tuple[str, ...] = ()
+    rows: np.ndarray = np.empty(0, np.int64)
+    mirrored: np.ndarray = np.empty(0, bool)
+    given_rows: np.ndarray = np.empty(0, np.int64)
+    given_mirrored: np.ndarray = np.empty(0, bool)
 
     def to(self, device: torch.device | str) -> Raw:
         """The same batch on another device."""
         condition = None if self.condition is None else self.condition.to(device)
         category = None if self.category is None else self.category.to(device)
-        return Raw(self.target.to(device), condition, category, self.names)
+        return self._replace(target=self.target.to(device), condition=condition, category=category)
 
 
 class _Cut(NamedTuple):
@@ -113,7 +121,17 @@ class Loader:
             condition = _mirror(self._condition[given.rows, :, y, x], given.mirrored)
         if self.store.category is not None:
             category = torch.from_numpy(self.store.category[rows])
-        return Raw(target, condition, category, tuple(self.store.names[i] for i in rows))
+        return Raw(
+            target,
+            condition,
+            category,
+            names=tuple(self.store.names[i] for i in rows),
+            captions=tuple(self.store.captions[i] for i in rows) if self.store.captions else (),
+            rows=rows,
+            mirrored=wanted.mirrored,
+            given_rows=given.rows,
+            given_mirrored=given.mirrored,
+        )
 
 
 def in_order(store: Store, batch: int, size: int | None = None) -> Iterator[Raw]:

@@ -161,8 +161,13 @@ def _list(value: Any) -> list[Row]:
 
 
 def _first(row: Row, keys: tuple[str, ...]) -> str | None:
-    value = next((row[k] for k in keys if row.get(k) not in (None, "")), None)
-    return None if value is None else str(value)
+    """What a row says under the first of these keys that says something; of a list its first."""
+    values = (value[0] if isinstance(value, list) and value else value for value in map(row.get, keys))
+    return next((text for text in map(_text, values) if text), None)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or isinstance(value, (list, dict)) else str(value).strip()
 
 
 def categories_of(values: Iterable[str | None]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from redraft.core.errors import unknown
+from redraft.spaces.writing import written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,26 +30,8 @@ class Category:
 
     def show(self, c: Tensor, size: int) -> Tensor:
         """The name written on a plain square, RGB [N, 3, size, size] in [-1, 1]."""
-        return torch.stack([_written(self.names[i], size) for i in c.tolist()])
+        return torch.stack([written(self.names[i].replace("/", " / ").split(), size) for i in c.tolist()])
 
 
 def _plain(word: str) -> str:
     return word.strip().lower().replace("-", " ").replace("_", " ")
-
-
-def _written(text: str, size: int) -> Tensor:
-    import numpy as np
-    from PIL import Image, ImageDraw
-
-    sheet = Image.new("RGB", (4 * size, 4 * size), (246, 244, 239))
-    words = text.replace("/", " / ").split()
-    points = min(4 * size / (0.62 * max(map(len, words))), 4 * size / (1.3 * len(words)), size)
-    lines = "\n".join(words)
-    draw = ImageDraw.Draw(sheet)
-    from PIL import ImageFont
-
-    font = ImageFont.load_default(points)
-    middle = (2 * size, 2 * size)
-    draw.multiline_text(middle, lines, fill=(40, 40, 40), font=font, anchor="mm", align="center")
-    small = np.asarray(sheet.resize((size, size), Image.Resampling.LANCZOS))
-    return torch.from_numpy(small.copy()).movedim(-1, 0).float() / 127.5 - 1

@@ -8,12 +8,14 @@ from redraft.tasks.none import Nothing
 from redraft.tasks.pairs import PictureToPicture
 from redraft.tasks.recover import Recover
 from redraft.tasks.task import Task
+from redraft.tasks.text import TextToPicture
 from redraft.tasks.unpaired import Unpaired
 from redraft.tasks.upscale import Upscale
 
 TASKS: dict[str, type[Task]] = {
     "none": Nothing,
     "category": CategoryToPicture,
+    "text": TextToPicture,
     "labels": LabelsToPhoto,
     "edges": EdgesToPhoto,
     "pairs": PictureToPicture,
