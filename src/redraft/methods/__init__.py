@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from redraft.methods.autoencoder import Autoencoder
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
@@ -18,4 +19,5 @@ METHODS: dict[str, Any] = {
     "cut": Cut,
     "coopinit": CoopInit,
     "solver": Solver,
+    "autoencoder": Autoencoder,
 }
