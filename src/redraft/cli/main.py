@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from redraft.cli import compare, data, demo, evaluate, explain, generate, methods, train
+from redraft.cli import compare, data, demo, evaluate, experts, explain, generate, methods, train
 from redraft.core.errors import RedraftError
 
 MEMORY = (
@@ -33,6 +33,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
 app.command("explain")(explain.explain)
 app.command("methods")(methods.methods)
+app.command("experts")(experts.experts)
 
 
 def main() -> None:

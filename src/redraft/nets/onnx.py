@@ -45,7 +45,7 @@ class OnnxInitializer(Initializer):
     def run(self, given: Tensor) -> Tensor:
         """The file's output for its input, both in the file's own values; on the device of ``given``."""
         if self._session is None:
-            self._session = _session(self.file.cpu().numpy().tobytes())
+            self._session = session(self.file.cpu().numpy().tobytes())
         entry = self._session.get_inputs()[0]
         one = isinstance(entry.shape[0], int)
         parts = given.split(1) if one else [given]
@@ -67,7 +67,7 @@ def read_onnx(file: Path, base: Foreign) -> tuple[Foreign, dict[str, Tensor]]:
     picture out.
     """
     content = file.read_bytes()
-    taken = _entries(_session(content, str(file)))
+    taken = _entries(session(content, str(file)))
     entry, out = taken
     foreign = replace(base, network="onnx", bytes=len(content), channels=_fixed(out.shape[1]))
     if not _noise(entry.shape):
@@ -144,7 +144,8 @@ def _fixed(n: Any) -> int:
     return n if isinstance(n, int) else 0
 
 
-def _session(content: bytes, name: str = "The ONNX file") -> Any:
+def session(content: bytes, name: str = "The ONNX file") -> Any:
+    """What runs the file, on the CPU; UsageError without onnxruntime, BundleError for what it cannot run."""
     try:
         import onnxruntime
     except ImportError:
