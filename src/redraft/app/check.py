@@ -13,6 +13,7 @@ from redraft.data.check import check
 GIVEN = {
     "none": "nothing: new pictures like those of the folder",
     "category": "a category's name, from a folder of folders",
+    "text": "words: each picture has a caption, or its category's name",
     "labels": "a label map: each pixel's colour or number says what is there",
     "edges": "a line drawing; without drawings, the pictures' own edges",
     "pairs": "a picture: each has its counterpart in the other folder",

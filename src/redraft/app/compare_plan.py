@@ -111,7 +111,8 @@ def trainings(
         for entry in wanted:
             place = out / "runs" / f"{entry.label}-{seed}"
             try:
-                run = settle(plan(report, task, entry.method, recipe, size, seed), common)
+                named = [*common, *entry.settings]
+                run = settle(plan(report, task, entry.method, recipe, size, seed, named), common)
             except UsageError as wrong:
                 problems.append(wrong)
                 made.append(Planned(entry=entry, seed=seed, place=place, run=None, why_not=str(wrong)))

@@ -9,16 +9,19 @@ import torch
 
 from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Pair
-from redraft.data import Cache, Folder, Loader, Raw, Store, in_order
+from redraft.data import Cache, Folder, Loader, Raw, Store, captioned, in_order
 from redraft.recipes.run import Run
 from redraft.training.processes import rank, world
+
+
+See = Callable[[Raw, Pair], Pair]  # a batch and its raw pair -> the pair as experts see it
 
 
 def store(folder: Folder, split: str, run: Run, margin: bool = False) -> Store:
     """The split, decoded once; with the run's ``margin`` for random crops where it is trained on."""
     task = run.task
     made = Cache().build(
-        folder,
+        captioned(folder) if run.task_name == "text" else folder,
         split,
         size=task.spec.size,
         channels=task.spec.channels,
@@ -28,8 +31,8 @@ def store(folder: Folder, split: str, run: Run, margin: bool = False) -> Store:
     return made if task.spec.paired else replace(made, paired=False)
 
 
-def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair]:
-    """t -> this process's share of the batch of step t, on the device."""
+def batches(data: Store, run: Run, device: torch.device, see: See | None = None) -> Callable[[int], Pair]:
+    """t -> this process's share of the batch of step t, on the device; ``see`` is what experts make of it."""
     loader = Loader(
         data,
         batch=run.train.batch,
@@ -42,7 +45,7 @@ def batches(data: Store, run: Run, device: torch.device) -> Callable[[int], Pair
 
     def batch_at(t: int) -> Pair:
         noise = BatchNoise(stream(run.seed, "task", t), rank(), world())
-        return _pair(loader.batch(t), run, noise, device)
+        return pair_of(loader.batch(t), run, noise, device, see)
 
     return batch_at
 
@@ -58,7 +61,7 @@ def pairs(
         if take <= 0:
             return
         seen += take
-        pair = _pair(raw, run, noise, device)
+        pair = pair_of(raw, run, noise, device)
         yield Pair(None if pair.condition is None else pair.condition[:take], pair.target[:take])
 
 
@@ -84,16 +87,11 @@ def spread_out(held_out: Pair, n: int) -> list[int]:
     return turns[:n]
 
 
-def _pair(raw: Raw, run: Run, noise: BatchNoise, device: torch.device) -> Pair:
-    pair = run.task.pair(_on(raw, device), noise)
-    return pair._replace(target=_stretch(pair.target)) if run.reading.stretch else pair
-
-
-def _on(raw: Raw, device: torch.device) -> Raw:
-    """The raw values on the device, where they become floats."""
-    condition = None if raw.condition is None else raw.condition.to(device)
-    category = None if raw.category is None else raw.category.to(device)
-    return Raw(raw.target.to(device), condition, category, raw.names)
+def pair_of(raw: Raw, run: Run, noise: BatchNoise, device: torch.device, see: See | None = None) -> Pair:
+    """A batch as the task's pair on the device, where it becomes floats; or as experts ``see`` it."""
+    pair = run.task.pair(raw.to(device), noise)
+    pair = pair._replace(target=_stretch(pair.target)) if run.reading.stretch else pair
+    return pair if see is None else see(raw, pair)
 
 
 def _stretch(x: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ def explain(
     c = maker.read(_condition(info, condition), seed)
     noise = PictureNoise(seed, together)
     rows = None if c is None else c.expand(len(together), *c.shape[1:])
-    made = maker.method.generate(rows, len(together), noise, refine=steps).images[at].clamp(-1, 1)
+    made = maker.viewed.generate(rows, len(together), noise, refine=steps).images[at].clamp(-1, 1)
     there = images.read(picture)
     again = images.to_array(made, bits=16 if there.dtype.itemsize == 2 else 8)
     if out is not None:

@@ -18,12 +18,13 @@ from redraft.methods.solver import Solver
 from redraft.nets.foreign import READABLE, Foreign, make, read, suited_state
 from redraft.nets.onnx import OnnxInitializer, values_of
 from redraft.recipes import RECIPES, Run
+from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.tasks import TASKS, Task
 from redraft.training.checkpoint import saved
 
 OF_THE_FOLDER = ("half", "made")  # of a task: how a folder holds what is given
 FIXED = ("names", "classes", "palette")  # of a task: what an initializer has learnt the meaning of
-COPIED = ("initializer", "initializer_width", "z", "style", "noise", "dropout")
+COPIED = ("initializer", "initializer_width", "z", "style", "noise", "dropout", "flow")
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Given:
     foreign: Foreign
     state: dict[str, Tensor] | None  # None: a checkpoint of the run holds it
     run: Run | None = None  # that made it, where redraft made it
+    scales: dict[str, Tensor] | None = None  # of the bridge that it was trained on
 
 
 def given(model: str | None, method: str | None, out: str | None, resume: bool) -> Given | None:
@@ -73,7 +75,8 @@ def _open(model: str) -> Given:
         net = method.initializer if isinstance(method, Solver) else method.networks["initializer"]
         made_by = theirs.run.networks.foreign
         told = made_by or Foreign(origin=model, sha256=theirs.hash)
-        return Given(replace(told, origin=model, sha256=theirs.hash), net.state_dict(), theirs.run)
+        told = replace(told, origin=model, sha256=theirs.hash)
+        return Given(told, net.state_dict(), theirs.run, theirs.bridge.scales())
     if not place.is_file():
         raise UsageError(f"There is no file or folder {model}. {READABLE}.")
     foreign, state = read(place)
@@ -86,7 +89,10 @@ def plan(initial: Given, report: Report, task: str | None, recipe: str, size: in
         made = _task_of(initial.foreign, report, task, size)
     else:
         made = _task_like(initial.run, initial.foreign.origin, report, task, size)
-    run = RECIPES[recipe](made, "solver", len(report.folder.examples["train"]), seed)
+    between = NO_EXPERTS
+    if initial.run is not None:  # its initializer works between these experts, and so must the solver
+        between = Ends(condition=initial.run.condition, target=initial.run.target)
+    run = RECIPES[recipe](made, "solver", len(report.folder.examples["train"]), seed, between)
     if initial.run is None:
         copied: dict[str, Any] = {"initializer": "foreign"}
     else:
@@ -172,7 +178,7 @@ def ready(run: Run, initial: Given) -> tuple[Run, dict[str, Tensor] | None]:
         state = suited_state(state, foreign)
     if foreign.network != "onnx" or foreign.values:
         return run, state
-    net = make(foreign, run.task.spec)
+    net = make(foreign, run.spec)
     net.load_state_dict(state)
     assert isinstance(net, OnnxInitializer)
     values, low, high = values_of(net)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from redraft.app.bridges import Viewed, copy_experts
+from redraft.app.bridges import bridge as bridge_of
 from redraft.app.story import about_condition, about_versions, distinct, plain, stem
 from redraft.core import images
 from redraft.core.errors import BundleError, UsageError
@@ -20,6 +22,7 @@ from redraft.evaluation.calibration import Calibration
 from redraft.hub import bundle
 from redraft.methods.method import Sample
 from redraft.recipes.run import Built, Run, build
+from redraft.spaces.bridge import Bridge
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -86,12 +89,15 @@ class Model:
         method: Built,
         calibration: Calibration,
         *,
+        bridge: Bridge | None = None,
         hash: str = "",
         about: dict[str, Any] | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         self.run, self.method, self.calibration = run, method.to(device).eval(), calibration
         self.hash, self.about, self.device = hash, about or {}, torch.device(device)
+        self.bridge = bridge or bridge_of(run, device)
+        self.viewed = Viewed(self.method, self.bridge, run.task.keep)
         self.place = ""  # the folder that holds it
 
     def __repr__(self) -> str:
@@ -120,20 +126,28 @@ class Model:
         wanted = {k: v.shape for k, v in method.state_dict(prefix="method.").items()}
         # how many real pairs a calibration remembers is its own business
         wanted |= {k: stored.tensors.get(k, v).shape for k, v in _dotted(empty).items()}
+        between = bridge_of(run, place=place)
+        if not between.open:
+            wanted |= {f"bridge.{k}": v.shape for k, v in between.scales().items()}
         bundle.match(stored.tensors, wanted)
         method.load_state_dict(bundle.part(stored.tensors, "method"))
         calibration = Calibration.read(bundle.part(stored.tensors, "calibration"))
-        about = stored.config.get("about", {})
-        model = cls(run, method, calibration, hash=stored.hash, about=about, device=pick_device(device))
+        between.rescale(bundle.part(stored.tensors, "bridge"))
+        where, about = pick_device(device), stored.config.get("about", {})
+        between = between.to(where)
+        model = cls(run, method, calibration, bridge=between, hash=stored.hash, about=about, device=where)
         model.place = str(place.resolve())
         return model
 
     def save_pretrained(self, folder: str | Path, card: str = "", *, replace: bool = False) -> None:
         """Write a bundle into ``folder``; one that is there already is kept unless ``replace``."""
         tensors = self.method.state_dict(prefix="method.") | _dotted(self.calibration)
+        if not self.bridge.open:
+            tensors |= {f"bridge.{k}": v for k, v in self.bridge.scales().items()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         config = {"run": self.run.to_dict(), "about": self.about}
         self.hash = bundle.save(folder, config, tensors, card, replace=replace)
+        copy_experts(self.bridge, Path(folder))
         self.place = str(Path(folder).resolve())
 
     def __call__(
@@ -188,8 +202,8 @@ class Model:
         noise = PictureNoise(seed, [0])
         if isinstance(one, (str, Path)):
             return self.task.read(str(one), noise)
-        if self.task.spec.condition == "category":
-            raise UsageError("This model needs a category, so give a word.")
+        if self.task.spec.condition in ("category", "sentence"):
+            raise UsageError(f"This model needs {_A[self.task.spec.condition]}, so give words.")
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "condition.png"
             if isinstance(one, np.ndarray) and one.dtype == np.uint16:
@@ -244,7 +258,7 @@ class Model:
             some = variants[start : start + chunk]
             rows = None if c is None else c[start : start + chunk].to(self.device)
             noise = PictureNoise(seed, some, self.device)
-            parts.append(self.method.generate(rows, len(some), noise, refine=refine, trace=trace))
+            parts.append(self.viewed.generate(rows, len(some), noise, refine=refine, trace=trace))
             chunks += [some] * len(some)
             places += range(len(some))
         whole = _join(parts)
@@ -268,7 +282,7 @@ def _dotted(calibration: Calibration) -> dict[str, Tensor]:
     return {f"calibration.{k}": v for k, v in calibration.tensors().items()}
 
 
-_A = {"category": "a category", "picture": "a picture"}
+_A = {"category": "a category", "picture": "a picture", "sentence": "a sentence"}
 
 
 def _join(parts: list[Sample]) -> Sample:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor
 
 from redraft.app import foreign
+from redraft.app.bridges import Viewed, bridge, ends, is_end
 from redraft.app.check import instead, open_folder, suited
-from redraft.app.examples import batches, gathered, pairs, spread_out, store
+from redraft.app.examples import See, batches, gathered, pair_of, pairs, spread_out, store
 from redraft.app.model import Model
 from redraft.app.progress import Teller
 from redraft.app.refuse import (
@@ -28,21 +31,25 @@ from redraft.app.refuse import (
     refuse_settings,
     refuse_size,
 )
+from redraft.app.represent import represent
 from redraft.app.show import say
 from redraft.core import images
 from redraft.core.errors import DataError, UsageError, unknown
-from redraft.core.rng import PictureNoise
+from redraft.core.rng import BatchNoise, PictureNoise, stream
 from redraft.core.types import Pair
-from redraft.data import Folder, Report, Store, embedded_names
+from redraft.data import Folder, Report, Store, embedded_names, in_order
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.evaluation.cost import peak, reset_peak
+from redraft.methods.fusion import Fusion
 from redraft.methods.method import Method
 from redraft.methods.solver import Solver
 from redraft.nets.blocks import parameters
 from redraft.nets.style import Style, field_means
 from redraft.recipes import RECIPES, Run, build
 from redraft.recipes.matrix import method_for
+from redraft.recipes.run import Built
+from redraft.spaces.bridge import Bridge
 from redraft.tasks import TASKS
 from redraft.training import pick_device
 from redraft.training import train as fit
@@ -50,6 +57,7 @@ from redraft.training.processes import barrier, processes, rank, world
 
 STYLED = 50_000  # training pairs that the style is fitted to
 HELD_OUT = 512  # real pairs whose energies are kept for the score
+FIRST = 512  # training pairs that a flow is initialised from
 
 
 def train(
@@ -79,7 +87,7 @@ def train(
         report = checked(data, direction)
         initial, weights = foreign.given(initializer, method, out, resume), None
         if initial is None:
-            run = plan(report, task, method, recipe, size, seed)
+            run = plan(report, task, method, recipe, size, seed, assignments)
         else:
             run = foreign.plan(initial, report, task, recipe, size, seed)
         run = settle(run, [*length(steps, minutes), *assignments])
@@ -107,9 +115,15 @@ def checked(data: str, direction: str | None) -> Report:
 
 
 def plan(
-    report: Report, task: str | None, method: str | None, recipe: str, size: int | None, seed: int
+    report: Report,
+    task: str | None,
+    method: str | None,
+    recipe: str,
+    size: int | None,
+    seed: int,
+    settings: Iterable[str] = (),
 ) -> Run:
-    """The run that suits the folder, with what the user wishes."""
+    """The run that suits the folder, with what the user wishes; of ``settings`` only the experts' are met here."""
     folder = report.folder
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
@@ -125,12 +139,13 @@ def plan(
             "--method solver --initializer MODEL; redraft compare takes it as a finished run."
         )
     made = TASKS[name].of(folder, _size(report, name, size))
-    return RECIPES[recipe](made, method, len(folder.examples["train"]), seed)
+    between = ends(made, method, settings)
+    return RECIPES[recipe](made, method, len(folder.examples["train"]), seed, between)
 
 
 def settle(run: Run, assignments: Iterable[str]) -> Run:
     """The run with the user's settings, refused where it cannot be trained by these processes."""
-    run = fitting_batch(run, world()).override(assignments)
+    run = fitting_batch(run, world()).override(line for line in assignments if not is_end(line))
     refuse_run(run, world())
     return run
 
@@ -153,6 +168,7 @@ def fit_run(
     training = store(folder, "train", run, margin=True)
     held_out = store(folder, "test", run)
     _tell_skipped(training, held_out)
+    between = bridge(run, device)
     method = build(run)
     if weights is not None and isinstance(method, Solver):
         try:
@@ -168,25 +184,28 @@ def fit_run(
         f"Task {run.task_name}, method {run.label} ({run.recipe}), {run.task.spec.size} px, "
         f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
     )
-    _fit_style(getattr(method, "style", None), training, run, device)
+    see = _seen(training, run, between, device)
+    begin(method, training, run, device, see)
+    view = partial(Viewed, bridge=between, keep=run.task.keep)
     some = gathered(pairs(held_out, run, device, run.seed, most=HELD_OUT))
     rows = spread_out(some, min(8, len(some.target)))
     few = Pair(None if some.condition is None else some.condition[rows], some.target[rows])
     with Teller() as tell:
         outcome = fit(
             method,
-            batches(training, run, device),
+            batches(training, run, device, see),
             run.train,
             out,
             seed=run.seed,
             resume=resume,
             config={**run.to_dict(), "data": pictures_key(training)},
-            draw=_drawer(run, few, device),
+            draw=_drawer(run, few, device, view),
             report=tell,
         )
     if rank() == 0:
         known = gathered(pairs(training, run, device, run.seed, most=20_000))
-        energies = torch.cat([method.energy(x.to(device), _to(c, device)).cpu() for c, x in _chunks(some)])
+        energy = view(method).energy
+        energies = torch.cat([energy(x.to(device), _to(c, device)).cpu() for c, x in _chunks(some)])
         about = {
             "steps": outcome.steps,
             "seconds": round(outcome.seconds, 1),
@@ -196,7 +215,12 @@ def fit_run(
             "data": folder.understood,
         }
         model = Model(
-            run, method, Calibration.of(energies, known.condition, some.condition), about=about, device=device
+            run,
+            method,
+            Calibration.of(energies, known.condition, some.condition),
+            bridge=between,
+            about=about,
+            device=device,
         )
         model.save_pretrained(out / "model", card(run, about), replace=True)
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
@@ -206,7 +230,8 @@ def fit_run(
 
 def pictures_key(data: Store) -> str:
     """Tells whether a run goes on with the pictures that it began with: their names and a few of them."""
-    digest = hashlib.blake2b(repr((data.names, data.target.shape)).encode("utf-8", "surrogateescape"))
+    told = (data.names, data.target.shape, *([data.captions] if data.captions else []))
+    digest = hashlib.blake2b(repr(told).encode("utf-8", "surrogateescape"))
     for arrays in (data.target, data.condition):
         if arrays is not None:
             digest.update(arrays[:: max(1, len(arrays) // 64)].tobytes())
@@ -244,14 +269,33 @@ def _tell_skipped(*stores: Store) -> None:
         say(f"... and {len(skipped) - 5} more; see: redraft data check")
 
 
-def _fit_style(style: Style | None, training: Store, run: Run, device: torch.device) -> None:
-    """The style is closed form, a function of the training pictures alone; a resumed run finds the same."""
+def _seen(training: Store, run: Run, between: Bridge, device: torch.device) -> See | None:
+    """How experts see the training pictures, whose scales are fitted here; None where there are none."""
+    if between.open:
+        return None
+    codes = represent(training, run, between, pictures_key(training), device)
+    codes.fit(between)
+    return partial(codes.see, between)
+
+
+def begin(method: Built, training: Store, run: Run, device: torch.device, see: See | None) -> None:
+    """What is found from the training pictures before the first step; a resumed run finds the same."""
+    if isinstance(method, Fusion):
+        method.begin(_some(training, run, device, see))
+    style: Style | None = getattr(method, "style", None)
     if style is not None:
         every = pairs(training, run, device, run.seed, most=STYLED)
         thumbnails = gathered(Pair(field_means(c), field_means(x)) for c, x in every if c is not None)
         assert thumbnails.condition is not None
         said = style.fit(thumbnails.target.to(device), thumbnails.condition.to(device))
         say(f"Conditions explain {max(said, 0):.0%} of the pictures' colour and light; z chooses the rest.")
+
+
+def _some(training: Store, run: Run, device: torch.device, see: See | None) -> Pair:
+    """The first few hundred training pairs, in every process the same."""
+    noise = BatchNoise(stream(run.seed, "begin"))
+    raws = itertools.islice(in_order(training, 64), FIRST // 64)
+    return gathered(pair_of(raw, run, noise, device, see) for raw in raws)
 
 
 def card(run: Run, about: Mapping[str, object]) -> str:
@@ -268,12 +312,14 @@ def card(run: Run, about: Mapping[str, object]) -> str:
     )
 
 
-def _drawer(run: Run, few: Pair, device: torch.device) -> Callable[[Any], Tensor]:
+def _drawer(
+    run: Run, few: Pair, device: torch.device, view: Callable[[Method], Viewed]
+) -> Callable[[Any], Tensor]:
     """The sample grid: condition, draft, refined, truth, always of the same held-out pictures."""
 
     def draw(method: Method) -> Tensor:
         n = len(few.target) if few.condition is not None else 8
-        made = method.generate(_to(few.condition, device), n, PictureNoise(run.seed, range(n), device))
+        made = view(method).generate(_to(few.condition, device), n, PictureNoise(run.seed, range(n), device))
         drafts, refined = made.drafts.cpu().clamp(-1, 1), made.images.cpu().clamp(-1, 1)
         rows = [drafts, refined, few.target] if method.refine_steps else [drafts, few.target]
         shown = run.task.show(few.condition, n)

@@ -35,3 +35,4 @@ class Spec:
     condition: Literal["none", "category", "picture", "vector", "sentence"]
     width: int = 0
     paired: bool = True  # whether a target is the truth of its condition
+    side: int = 0  # H = W of a picture condition; 0 where it is the target's

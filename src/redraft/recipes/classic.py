@@ -24,6 +24,7 @@ from redraft.methods.cut import Cut
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.modern import initialised, modern
 from redraft.recipes.networks import Networks
@@ -33,8 +34,10 @@ from redraft.tasks import Task
 from redraft.training import Train
 
 
-def classic(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
+def classic(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = NO_EXPERTS) -> Run:
     """The run as released; ``pictures`` bounds the batch."""
+    if ends != NO_EXPERTS:
+        raise UsageError(f"--recipe classic is the paper's, and {method} there works on pixels; use modern.")
     if method == "coopinit":
         return initialised(classic(task, adversarial_for(task), pictures, seed))
     if method in ("gan", "pix2pix", "cut"):
@@ -69,13 +72,13 @@ def classic(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
     )
 
 
-def fast(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
+def fast(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = NO_EXPERTS) -> Run:
     """FastCUT: cut with its lighter loss and mirrored inputs, else as ``modern``."""
     if method == "coopinit" and adversarial_for(task) == "cut":
-        return initialised(fast(task, "cut", pictures, seed))
+        return initialised(fast(task, "cut", pictures, seed, ends))
     if method != "cut":
         raise UsageError(f"--recipe fast is FastCUT's, for method cut; {method} has modern and classic.")
-    return replace(modern(task, "cut", pictures, seed), recipe="fast", method=Cut.Config.fast())
+    return replace(modern(task, "cut", pictures, seed, ends), recipe="fast", method=Cut.Config.fast())
 
 
 def _adversarial(task: Task, method: str, pictures: int, seed: int) -> Run:

@@ -6,21 +6,25 @@ from redraft.core.errors import UsageError, unknown
 from redraft.methods import METHODS
 from redraft.tasks import TASKS, Task
 
-NO_PICTURE = ("none", "category")  # tasks that do not start from a picture
+NO_PICTURE = ("none", "category", "text")  # tasks that do not start from a picture
 
 
 def why_not(method: str, task: str) -> str | None:
     """The reason why this cell of method x task is empty, with what comes nearest; None when it works."""
+    if method == "autoencoder" and task != "none":
+        return "an autoencoder learns pictures alone (task none), and other methods then work in its latent space"
     if method == "coopnets" and task != "none":
         return "CoopNets has no condition; ccoopnets is the same algorithm with one"
     if method == "ccoopnets" and task == "none":
         return "CCoopNets needs a condition; coopnets is the same algorithm without one"
     if method == "gan" and task not in NO_PICTURE:
-        return "gan here starts from noise and a category; pix2pix is the GAN that starts from a picture"
+        return (
+            "gan here starts from noise, a category or words; pix2pix is the GAN that starts from a picture"
+        )
     if method == "pix2pix" and task in NO_PICTURE:
         return "pix2pix starts from a picture; gan is the same contest without one"
     if method == "cut" and task in NO_PICTURE:
-        return "CUT translates pictures; gan makes them from nothing or a category"
+        return "CUT translates pictures; gan makes them from nothing, a category or words"
     if method == "cut" and task != "unpaired":
         return "CUT learns from two sides without pairs (task unpaired); pix2pix makes use of pairs"
     if method in ("ccoopnets", "pix2pix") and task == "unpaired":

@@ -9,13 +9,17 @@ from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
+from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.nets.flow import FlowConfig
+from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.networks import Networks
 from redraft.recipes.run import Reading, Run, Settings
 from redraft.sampling.langevin import Langevin
+from redraft.spaces.bridge import represented
 from redraft.tasks import Task
 from redraft.tasks.recover import Recover
 from redraft.tasks.upscale import Upscale
@@ -26,19 +30,23 @@ FEW = 1_000  # below which a GAN's discriminator sees augmented pictures alone
 INITIAL = 0.02  # share of the training that coopinit's cooperative stage takes
 
 
-def modern(task: Task, method: str, pictures: int, seed: int = 0) -> Run:
-    """The run for ``pictures`` training pictures."""
+def modern(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = NO_EXPERTS) -> Run:
+    """The run for ``pictures`` training pictures; ``ends`` are the experts between which networks work."""
     if method == "coopinit":
-        return initialised(modern(task, adversarial_for(task), pictures, seed))
-    spec = task.spec
-    from_picture = spec.condition == "picture"
+        return initialised(modern(task, adversarial_for(task), pictures, seed, ends))
+    spec = represented(task.spec, ends.condition.shape, ends.target.shape)
+    pixels = ends == NO_EXPERTS  # what experts make is kept, and they see pictures whole
     return Run(
         recipe="modern",
         task=task,
         method=_settings(method, spec, pictures),
-        networks=_networks(task, method, pictures),
-        reading=Reading(margin=spec.size // 8 if spec.size >= 64 else 0, flip=from_picture),
+        networks=_networks(task, spec, method, pictures),
+        reading=Reading(
+            margin=spec.size // 8 if spec.size >= 64 and pixels else 0, flip=task.spec.condition == "picture"
+        ),
         train=_train(method, spec, pictures),
+        condition=ends.condition,
+        target=ends.target,
         seed=seed,
     )
 
@@ -58,6 +66,8 @@ def _settings(method: str, spec: Spec, pictures: int) -> Settings:
         return Pix2Pix.Config()
     if method == "cut":
         return Cut.Config(patches=64)
+    if method == "fusion":
+        return Fusion.Config()
     if method == "solver":
         seen = spec.condition == "picture" and spec.paired  # beside the picture, so the energy is of patches
         return Solver.Config(langevin=_patch_chain(spec.size) if seen else _chain(spec.size))
@@ -77,6 +87,13 @@ def _train(method: str, spec: Spec, pictures: int) -> Train:
         batch, solver, initializer = 2, 1e-3, 1e-3
     if method == "solver":
         initializer = 1e-5  # where it is taught; it has learnt before, and at 2e-4 it runs away
+    if method == "fusion":
+        return Train(
+            batch=min(32, pictures),
+            lr={"initializer": 1e-3},
+            betas={"initializer": (0.5, 0.9)},  # the paper's
+            ema={"initializer": 0.99},
+        )
     beta = 0.5 if method in ("pix2pix", "cut") else 0.0
     return Train(
         batch=min(batch, pictures),
@@ -96,10 +113,11 @@ def _patch_chain(size: int) -> Langevin:
     return Langevin(steps=5, delta=7.75 * size / 64, drift_clip=0.1)
 
 
-def _networks(task: Task, method: str, pictures: int) -> Networks:
+def _networks(task: Task, spec: Spec, method: str, pictures: int) -> Networks:
     """Wider for larger pictures and for many of them; depth follows the size in the networks themselves."""
-    spec: Spec = task.spec
     more = 1.5 if pictures >= MANY and spec.size >= 64 else 1.0
+    if method == "fusion":
+        return Networks(initializer="flow", flow=FlowConfig())
     if method == "cut":
         return Networks(
             solver="patchgan", initializer="cut", solver_width=32, initializer_width=int(16 * more)

@@ -7,6 +7,8 @@ from typing import Literal
 
 from redraft.core.errors import UsageError
 from redraft.core.types import Spec
+from redraft.nets.autoencoder import AutoencoderConfig, AutoencoderNet
+from redraft.nets.flow import Flow, FlowConfig
 from redraft.nets.foreign import Foreign, make
 from redraft.nets.parts import Energy, Initializer
 
@@ -16,15 +18,17 @@ class Networks:
     """Which networks, and how wide; depth follows the picture's size."""
 
     solver: Literal["modern", "residual", "style", "patchgan", "classic"] = "modern"
-    initializer: Literal["modern", "residual", "style", "resnet", "pix2pix", "cut", "classic", "foreign"] = (
-        "modern"
-    )
+    initializer: Literal[
+        "modern", "residual", "style", "resnet", "pix2pix", "cut", "flow", "autoencoder", "classic", "foreign"
+    ] = "modern"
     solver_width: int = 24
     initializer_width: int = 16
     z: int = 64  # numbers of noise, where the initializer starts from nothing or a category
     style: int = 0  # numbers of noise that set colour and light, where it starts from a picture
     noise: bool = True  # initializer modern: white noise in each layer, where it starts from a picture
     dropout: bool = False  # initializer pix2pix: the published noise, three layers of dropout, drawn from z
+    flow: FlowConfig = FlowConfig()  # of initializer flow
+    autoencoder: AutoencoderConfig = AutoencoderConfig()  # of initializer autoencoder
     foreign: Foreign | None = None  # where the initializer came from, when it was trained elsewhere
 
 
@@ -95,6 +99,10 @@ def make_initializer(cfg: Networks, spec: Spec) -> Initializer:
         from redraft.nets.cut import Translator
 
         return Translator(spec, width, heads=0 if spec.paired else 256)  # only cut has a use for heads
+    if kind == "flow":
+        return Flow(spec, cfg.flow)
+    if kind == "autoencoder":
+        return AutoencoderNet(spec, cfg.autoencoder)
     if kind == "foreign":
         if cfg.foreign is None:
             raise UsageError("networks.initializer=foreign is what --initializer MODEL sets; leave it out.")

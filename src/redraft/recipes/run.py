@@ -10,23 +10,35 @@ import torch
 
 from redraft.core import config
 from redraft.core.errors import UsageError, unknown
+from redraft.core.types import Spec
 from redraft.methods import METHODS
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
+from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
+from redraft.methods.method import keep_nothing
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.nets.flow import Flow
 from redraft.nets.style import Style
+from redraft.recipes.ends import Condition, Target
 from redraft.recipes.networks import Networks, make_initializer, make_solver
 from redraft.sampling.pool import Pool
+from redraft.spaces.bridge import represented
 from redraft.tasks import TASKS, Task
 from redraft.training import Train
 
-Built: TypeAlias = CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Solver
+Built: TypeAlias = CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Fusion | Solver
 Settings: TypeAlias = (
-    CoopNets.Config | CCoopNets.Config | Gan.Config | Pix2Pix.Config | Cut.Config | Solver.Config
+    CoopNets.Config
+    | CCoopNets.Config
+    | Gan.Config
+    | Pix2Pix.Config
+    | Cut.Config
+    | Fusion.Config
+    | Solver.Config
 )
 ADVERSARIAL = (Gan.Config, Pix2Pix.Config, Cut.Config)
 
@@ -51,6 +63,8 @@ class Run:
     reading: Reading
     train: Train
     coopinit: CoopInit.Config = CoopInit.Config()  # for the adversarial methods
+    condition: Condition = Condition()
+    target: Target = Target()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -63,6 +77,11 @@ class Run:
     @property
     def method_name(self) -> str:
         return next(name for name, cls in METHODS.items() if cls.Config is type(self.method))
+
+    @property
+    def spec(self) -> Spec:
+        """What the networks work between: the task's spaces, or what experts make of them."""
+        return represented(self.task.spec, self.condition.shape, self.target.shape)
 
     @property
     def label(self) -> str:
@@ -99,6 +118,8 @@ class Run:
             reading=config.from_dict(Reading, sections["reading"], "reading."),
             train=config.from_dict(Train, sections["train"], "train."),
             coopinit=config.from_dict(CoopInit.Config, sections.get("coopinit", {}), "coopinit."),
+            condition=config.from_dict(Condition, sections.get("condition", {}), "condition."),
+            target=config.from_dict(Target, sections.get("target", {}), "target."),
             recipe=sections["recipe"],
             seed=sections["seed"],
         )
@@ -126,12 +147,16 @@ def build(run: Run) -> Built:
             "A Wasserstein critic has no bound on what a wrong condition costs and runs away; set "
             "method.wrong_conditions=0 with method.loss=wasserstein."
         )
-    spec = run.task.spec
+    spec = run.spec
+    cfg = run.method
+    if isinstance(cfg, Fusion.Config):
+        return Fusion(cfg, initializer=_flow(run), domains=not spec.paired)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         solver, initializer = make_solver(run.networks, spec), make_initializer(run.networks, spec)
     nets: dict[str, Any] = {"solver": solver, "initializer": initializer}
-    cfg, keep = run.method, run.task.keep
+    # what a condition fixes are pixels: in a latent space they are put back into what is decoded
+    keep = keep_nothing if run.condition.expert or run.target.latent else run.task.keep
     if isinstance(cfg, CoopNets.Config):
         return CoopNets(cfg, **nets, pool=_pool(run, cfg))
     if isinstance(cfg, CCoopNets.Config):
@@ -148,12 +173,24 @@ def build(run: Run) -> Built:
     return CoopInit(run.coopinit, adversarial) if run.coopinit.share else adversarial
 
 
+def _flow(run: Run) -> Flow:
+    """The flow of a fusion; where sides are no pairs, its condition is which of the two a picture is of."""
+    spec = run.spec
+    if run.networks.initializer != "flow":
+        raise UsageError("A fusion is a flow; leave networks.initializer at flow.")
+    if not spec.paired:
+        spec = replace(spec, condition="category", width=2)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        return Flow(spec, run.networks.flow)
+
+
 def _pool(run: Run, cfg: CoopNets.Config | CCoopNets.Config) -> Pool | None:
-    return Pool(run.task.spec, 10 * run.train.batch) if cfg.persistent else None
+    return Pool(run.spec, 10 * run.train.batch) if cfg.persistent else None
 
 
 def _style(run: Run) -> Style | None:
-    spec, cfg = run.task.spec, run.networks
+    spec, cfg = run.spec, run.networks
     if spec.condition != "picture" or not cfg.style or cfg.initializer == "classic":
         return None
     if cfg.initializer not in ("modern", "resnet"):

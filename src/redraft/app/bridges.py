@@ -1,0 +1,139 @@
+"""The bridge of a run: its experts found by name, and a method seen through them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from redraft.nets import experts
+from redraft.core.config import override
+from redraft.core.errors import BundleError, UsageError
+from redraft.core.rng import Noise
+from redraft.methods.method import Keep, Method, Sample
+from redraft.nets.experts.expert import Expert
+from redraft.recipes.ends import Condition, Ends, Target
+from redraft.recipes.run import Run
+from redraft.spaces.bridge import Bridge
+from redraft.tasks import Task
+
+COPIES = "experts"  # folder of a bundle that holds copies of its experts
+TEXT, LATENT = (
+    "text:minilm",
+    "image:taef2",
+)  # where a sentence, or a fusion, needs an expert and none is named
+
+
+def is_end(assignment: str) -> bool:
+    """Whether a ``--set`` line names an expert: those are found before a recipe chooses the rest."""
+    return assignment.partition(".")[0].strip() in ("condition", "target")
+
+
+def ends(task: Task, method: str, assignments: Iterable[str]) -> Ends:
+    """The experts that ``--set`` lines name, and those that task and method cannot do without, found."""
+    lines = [line.partition(".") for line in assignments if is_end(line)]
+    condition = override(Condition(), [rest for side, _, rest in lines if side == "condition"], "condition.")
+    target = override(Target(), [rest for side, _, rest in lines if side == "target"], "target.")
+    spec = task.spec
+    if spec.condition == "sentence" and not condition.expert:
+        condition = replace(condition, expert=TEXT)
+    if method == "fusion" and not target.latent:
+        target = replace(target, latent=LATENT)
+    if method == "fusion" and not spec.paired:  # both sides are pictures of one space, told apart by domain
+        condition = replace(condition, expert=target.latent)
+    if condition.expert:
+        seen = _reader(condition.expert, spec.condition)
+        condition = Condition(expert=seen.name, shape=seen.shape(spec.size), fingerprint=seen.fingerprint)
+    if target.latent:
+        made = _decoder(target.latent)
+        target = Target(latent=made.name, shape=made.shape(spec.size), fingerprint=made.fingerprint)
+    return Ends(condition=condition, target=target)
+
+
+def _reader(name: str, given: str) -> Expert:
+    """The expert for what is given; UsageError where it reads something else."""
+    if given not in ("sentence", "picture"):
+        raise UsageError(
+            f"condition.expert={name} has nothing to read: this task starts from "
+            f"{'a category' if given == 'category' else 'nothing'}; leave it out."
+        )
+    kind = "text" if given == "sentence" else "image"
+    found = experts.load(name if ":" in name else f"{kind}:{name}")
+    fits = ("text",) if given == "sentence" else ("image", "autoencoder")
+    if found.kind not in fits:
+        raise UsageError(
+            f"condition.expert={name} is an expert of kind {found.kind}, and this task starts from a {given}; "
+            f"name one of kind {' or '.join(fits)} (redraft experts lists them)."
+        )
+    return found
+
+
+def _decoder(name: str) -> Expert:
+    found = experts.load(name if ":" in name else f"image:{name}")
+    if found.kind not in ("autoencoder", "generator"):
+        raise UsageError(
+            f"target.latent={name} is an expert of kind {found.kind}, which cannot make pictures; name an "
+            "autoencoder (redraft experts lists them)."
+        )
+    return found
+
+
+def bridge(run: Run, device: torch.device | str = "cpu", place: Path | None = None) -> Bridge:
+    """The bridge of a run with its experts, its scales not yet fitted.
+
+    ``place`` is a bundle that may hold copies of them. BundleError where an expert is not what it was.
+    """
+    condition = _found("condition", run.condition.expert, run.condition, run, place)
+    target = _found("target", run.target.latent, run.target, run, place)
+    return Bridge(run.task.spec, run.task.show, condition=condition, target=target).to(device)
+
+
+def _found(side: str, name: str, known: Condition | Target, run: Run, place: Path | None) -> Expert | None:
+    if not name:
+        return None
+    copy = None if place is None else place / COPIES / side
+    expert = experts.load(f"image:{copy}" if copy is not None and copy.is_dir() else name)
+    shape = expert.shape(run.task.spec.size)
+    if (expert.fingerprint, shape) != (known.fingerprint, known.shape):
+        raise BundleError(
+            f"{name} is not the expert that this model was trained with: it makes {shape} where {known.shape} "
+            "were learnt, or has other weights; put the earlier one back."
+        )
+    return expert
+
+
+def copy_experts(bridge: Bridge, folder: Path) -> None:
+    """Put what the bridge's experts lie in, where that is a model of redraft's, into the bundle ``folder``."""
+    for side, expert in (("condition", bridge.condition), ("target", bridge.target)):
+        source = getattr(expert, "folder", None)
+        if source is not None:
+            shutil.copytree(source, folder / COPIES / side, dirs_exist_ok=True)
+
+
+class Viewed:
+    """A method as people see it: raw conditions go in, pictures come out."""
+
+    def __init__(self, method: Method, bridge: Bridge, keep: Keep) -> None:
+        self.method, self.bridge, self.keep = method, bridge, keep
+
+    def generate(
+        self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
+    ) -> Sample:
+        made = self.method.generate(self.bridge.given(c), n, rng, refine=refine, trace=trace)
+        if self.bridge.open:
+            return made
+        drafts = self._view(made.drafts, c)
+        refined = drafts if made.images is made.drafts else self._view(made.images, c)
+        return made._replace(drafts=drafts, images=refined, trace=[self._view(t, c) for t in made.trace])
+
+    def _view(self, z: Tensor, c: Tensor | None) -> Tensor:
+        with torch.no_grad():
+            return self.keep(self.bridge.view(z), c)
+
+    def energy(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """E [N] of pictures x under raw conditions c."""
+        return self.method.energy(self.bridge.wanted(x), self.bridge.given(c))

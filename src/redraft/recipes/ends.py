@@ -1,0 +1,34 @@
+"""Which experts stand at the two ends of a bridge, as plain values that a run can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """What is made: pixels, or latents of a frozen expert that decodes them."""
+
+    latent: str = ""  # the expert's name, such as image:taef2; "": pixels
+    shape: tuple[int, ...] = ()  # of a latent; found with the expert
+    fingerprint: str = ""  # of the expert's weights; found with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What is given: the condition itself, or what a frozen expert makes of it."""
+
+    expert: str = ""  # its name, such as text:minilm; "": none
+    shape: tuple[int, ...] = ()  # of a representation; found with the expert
+    fingerprint: str = ""  # of the expert's weights; found with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """Both ends, for recipes: what is best depends on the spaces that networks work between."""
+
+    condition: Condition = Condition()
+    target: Target = Target()
+
+
+NO_EXPERTS = Ends()
