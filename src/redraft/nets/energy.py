@@ -7,37 +7,42 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.types import Spec
-from redraft.nets.blocks import halvings, in_float32
+from redraft.nets.blocks import code_of, dense, first_width, halvings, in_float32, rows_of
 from redraft.nets.parts import Code, Energy
 
 
 class GlobalEnergy(Energy):
-    """One score for the whole picture, for a category or for no condition.
+    """One score for the whole picture, for a category, a vector or for no condition.
 
-    Strided convolutions down to 4-7 px, FiLM of the category on the second layer, and a projection
-    of the last feature on the category's vector (Miyato & Koyama 2018).
+    Strided convolutions down to 4-7 px, FiLM of the condition on the second layer, and a projection
+    of the last feature on the condition's code (Miyato & Koyama 2018). On small or dense grids one
+    convolution at full size comes first.
     """
 
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
         depth = halvings(spec.size)
-        channels = [min(width * 2**i, width * 8) for i in range(depth)]
+        whole, width = dense(spec) or not depth, first_width(spec, width)
+        channels = [min(width * 2**i, width * 8) for i in range(depth + whole)]
         into = [spec.channels, *channels]
-        self.down = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(into, channels, strict=False))
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 3, 1, 1) if whole and i == 0 else nn.Conv2d(a, b, 4, 2, 1)
+            for i, (a, b) in enumerate(zip(into, channels, strict=False))
+        )
         top, side = channels[-1], spec.size >> depth
         self.mix = nn.Conv2d(top, 2 * top, 3, 2, 1)
         self.hidden = nn.Linear(2 * top * ((side + 1) // 2) ** 2, top)
         self.out = nn.Linear(top, 1)
-        self.filmed = min(1, depth - 1)  # the layer that the category modulates
-        if spec.condition == "category":
-            self.film = nn.Embedding(spec.width, 2 * channels[self.filmed])
+        self.filmed = min(1, len(channels) - 1)  # the layer that the condition modulates
+        self.film = code_of(spec, 2 * channels[self.filmed])
+        self.project = code_of(spec, top)
+        if self.film is not None and self.project is not None:
             nn.init.zeros_(self.film.weight)
-            self.project = nn.Embedding(spec.width, top)
-            nn.init.normal_(self.project.weight, 0, top**-0.5)
+            nn.init.normal_(self.project.weight, 0, (top * rows_of(spec)) ** -0.5)
 
     def encode(self, c: Tensor | None) -> Code:
-        if c is None or not hasattr(self, "film"):  # without pairs it sees nothing of the given side
-            return ()
+        if c is None or self.film is None or self.project is None:
+            return ()  # also without pairs: it sees nothing of the given side
         return (self.film(c)[:, :, None, None], self.project(c))
 
     def forward(self, x: Tensor, code: Code) -> Tensor:
@@ -62,22 +67,24 @@ class PatchEnergy(Energy):
     """The mean of overlapping patches' scores, for a picture condition seen beside the picture.
 
     Strided convolutions to a grid of 8 x 8 scores or so; the condition enters at the first layer, at
-    full resolution, and at the last, in blocks.
+    full resolution, and at the last, in blocks. Of dense grids it scores 4 x 4 to 8 x 8 fields.
     """
 
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
-        depth = max(3, halvings(spec.size, smallest=8))
-        channels = [min(width * 2**i, width * 4) for i in range(depth)]
-        top = channels[-1]
-        self.stem = nn.Conv2d(spec.channels, width, 4, 2, 1)
-        self.stem_c = nn.Conv2d(spec.width, width, 4, 2, 1, bias=False)
+        whole, width = dense(spec), first_width(spec, width)
+        depth = min(2, halvings(spec.size, 4)) if whole else max(3, halvings(spec.size, smallest=8))
+        channels = [min(width * 2**i, width * 4) for i in range(depth + whole)]
+        top, cell = channels[-1], 2**depth if whole else 8
+        shape = (3, 1, 1) if whole else (4, 2, 1)
+        self.stem = nn.Conv2d(spec.channels, width, *shape)
+        self.stem_c = nn.Conv2d(spec.width, width, *shape, bias=False)
         self.down = nn.ModuleList(
             nn.Conv2d(a, b, 4, 2, 1) for a, b in zip(channels, channels[1:], strict=False)
         )
         self.mix = nn.Conv2d(top, top, 3, 1, 1)
-        self.mix_c = nn.Conv2d(spec.width, top, 8, 8, bias=False)
-        self.block = 2 ** (depth - 3)  # px of the condition that its last entrance averages first
+        self.mix_c = nn.Conv2d(spec.width, top, cell, cell, bias=False)
+        self.block = 2**depth // cell  # px of the condition that its last entrance averages first
         self.out = nn.Conv2d(top, 1, 1)
 
     def encode(self, c: Tensor) -> Code:

@@ -2,8 +2,7 @@
 
 Miyato et al. 2018, "Spectral Normalization for GANs" (arXiv:1802.05957), and Miyato & Koyama 2018, "cGANs
 with Projection Discriminator" (arXiv:1802.05637), at a width that a CPU can train, with leaky ReLU and SiLU
-in place of ReLU. For no condition or a
-category: a picture condition is not theirs.
+in place of ReLU. For no condition, a category or a vector: a picture condition is not theirs.
 
 The generator is normalised by groups, not by batches as published: a made picture is then a function of its
 own z and c, whatever else is made beside it, and there are no running statistics that training, its moving
@@ -19,7 +18,17 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from redraft.core.filters import blur
 from redraft.core.types import Spec
-from redraft.nets.blocks import FiLMNorm, halvings, in_float32
+from redraft.nets.blocks import (
+    FiLMNorm,
+    code_of,
+    code_width,
+    dense,
+    depth_of,
+    first_width,
+    halvings,
+    in_float32,
+    rows_of,
+)
 from redraft.nets.parts import Code, Energy, Initializer
 
 
@@ -33,20 +42,30 @@ class ResidualEnergy(Energy):
 
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
-        depth = halvings(spec.size)
+        whole, width = dense(spec) or not halvings(spec.size), first_width(spec, width)
+        depth = depth_of(spec) + whole
         channels = [spec.channels, *(min(width * 2**i, width * 8) for i in range(depth))]
-        self.first = Shrink(channels[0], channels[1], first=True)
+        self.first: nn.Module
+        if whole:
+            self.first = spectral_norm(Conv(channels[0], channels[1], 3, 1, 1))
+        else:
+            self.first = Shrink(channels[0], channels[1], first=True)
         self.down = nn.ModuleList(Shrink(a, b) for a, b in zip(channels[1:], channels[2:], strict=False))
         top = channels[-1]
         self.last = Same(top)
         self.out = spectral_norm(Linear(top, 1))
-        self.project = None
+        self.project, self.scale = (
+            None,
+            rows_of(spec) ** -0.5,
+        )  # a vector's code is no longer than a category's
         if spec.condition == "category":
             self.project = spectral_norm(Embedding(spec.width, top))
+        if spec.condition == "vector":
+            self.project = spectral_norm(Linear(spec.width, top))
 
     def encode(self, c: Tensor | None) -> Code:
-        """The category's vector, ([N, top],); () where the space has no category."""
-        return () if self.project is None else (self.project(c),)
+        """The condition's code, ([N, top],); () where the space has neither category nor vector."""
+        return () if self.project is None else (self.scale * self.project(c),)
 
     def forward(self, x: Tensor, code: Code) -> Tensor:
         h = self.first(x)
@@ -62,20 +81,20 @@ class ResidualEnergy(Energy):
 
 
 class ResidualDecoder(Initializer):
-    """[z; category] -> linear -> residual blocks, each twice as large -> norm -> 3x3 convolution -> tanh.
+    """[z; condition] -> linear -> residual blocks, each twice as large -> norm -> 3x3 convolution -> tanh.
 
-    Norms take scale and shift from all of [z; category]; without a category that is self-modulation
+    Norms take scale and shift from all of [z; condition]; without a condition that is self-modulation
     (Chen et al. 2019, arXiv:1810.01365).
     """
 
     def __init__(self, spec: Spec, width: int, z: int = 64) -> None:
         super().__init__()
         self.z_shape = (z,)
-        depth = halvings(spec.size)
+        depth, width = depth_of(spec), first_width(spec, width)
         self.side = spec.size >> depth
         channels = [min(width * 2**i, width * 8) for i in range(depth, -1, -1)]
-        self.embed = nn.Embedding(spec.width, 32) if spec.condition == "category" else None
-        code = z + (32 if self.embed is not None else 0)
+        self.embed = code_of(spec, code_width(spec))
+        code = z + code_width(spec)
         self.first = nn.Linear(code, channels[0] * self.side**2)
         self.up = nn.ModuleList(Grow(a, b, code) for a, b in zip(channels, channels[1:], strict=False))
         self.norm = FiLMNorm(channels[-1], code)

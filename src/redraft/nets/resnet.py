@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.types import Spec
-from redraft.nets.blocks import NoiseIn, StyleNorm
+from redraft.nets.blocks import NoiseIn, StyleNorm, dense, first_width
 from redraft.nets.parts import Initializer
 
 
@@ -16,21 +16,25 @@ class ResNet(Initializer):
 
     Johnson et al.'s translator, as CCoopNets' (7x7, two strided layers, ``blocks`` residual blocks at S/4,
     two layers back up): keeps what is where, at twice a U-Net's cost. z as in ``UNet``: ``style`` numbers
-    that modulate each block and layer, then white noise at S/4, S/2 and S.
+    that modulate each block and layer, then white noise at S/4, S/2 and S. Dense grids are not
+    reduced, and see 3x3 where pictures see 7x7.
     """
 
     def __init__(self, spec: Spec, width: int, style: int = 8, blocks: int = 6) -> None:
         super().__init__()
-        w, side = width, spec.size // 4
-        self.style, self.sides = style, [side, 2 * side, 4 * side]
+        halvings, kernel, w = 0 if dense(spec) else 2, 3 if dense(spec) else 7, first_width(spec, width)
+        self.style, self.sides = style, [(spec.size >> halvings) << i for i in range(halvings + 1)]
         self.z_shape = (style + sum(s**2 for s in self.sides),)
-        self.stem = nn.Conv2d(spec.width, w, 7, 1, 3, padding_mode="reflect")
-        self.down = nn.ModuleList([nn.Conv2d(w, 2 * w, 3, 2, 1), nn.Conv2d(2 * w, 4 * w, 3, 2, 1)])
-        self.blocks = nn.ModuleList(Block(4 * w, style) for _ in range(blocks))
-        self.up = nn.ModuleList([nn.Conv2d(4 * w, 2 * w, 3, 1, 1), nn.Conv2d(2 * w, w, 3, 1, 1)])
-        self.noises = nn.ModuleList(NoiseIn(n) for n in (4 * w, 2 * w, w))
-        self.norms = nn.ModuleList(StyleNorm(n, style) for n in (4 * w, 2 * w, w))
-        self.out = nn.Conv2d(w, spec.channels, 7, 1, 3, padding_mode="reflect")
+        up = [w << i for i in range(halvings, -1, -1)]
+        self.stem = nn.Conv2d(spec.width, w, kernel, 1, kernel // 2, padding_mode="reflect")
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 3, 2, 1) for a, b in zip(up[::-1], up[-2::-1], strict=False)
+        )
+        self.blocks = nn.ModuleList(Block(up[0], style) for _ in range(blocks))
+        self.up = nn.ModuleList(nn.Conv2d(a, b, 3, 1, 1) for a, b in zip(up, up[1:], strict=False))
+        self.noises = nn.ModuleList(NoiseIn(n) for n in up)
+        self.norms = nn.ModuleList(StyleNorm(n, style) for n in up)
+        self.out = nn.Conv2d(w, spec.channels, kernel, 1, kernel // 2, padding_mode="reflect")
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
         style, *noises = z.split([self.style, *(s**2 for s in self.sides)], 1)

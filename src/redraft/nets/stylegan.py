@@ -8,8 +8,8 @@ Otherwise: the noise is a part of z, so that a picture is a function of (z, c) a
 and each channel learns how strong it is; no standard deviation over a minibatch, since the energy of a
 picture must not depend on what is scored beside it; halving by means of 2 x 2 px; four mapping layers, not
 eight; no path-length regularisation, mixing or truncation; tanh at the end, since pictures lie in [-1, 1]. A
-category enters the mapping as a vector, and the discriminator by projection (Miyato & Koyama 2018). For no
-condition or a category: a picture condition is not theirs.
+category or a vector enters the mapping as a code, and the discriminator by projection (Miyato & Koyama 2018).
+For no condition, a category or a vector: a picture condition is not theirs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from redraft.core.filters import blur
 from redraft.core.types import Spec
-from redraft.nets.blocks import NoiseIn, halvings, in_float32
+from redraft.nets.blocks import NoiseIn, code_of, code_width, depth_of, first_width, in_float32
 from redraft.nets.parts import Code, Energy, Initializer
 
 STYLE = 64  # numbers of a style
@@ -31,17 +31,17 @@ SLOW = 0.01  # the mapping's learning rate as a part of the rest's
 
 
 class StyleDecoder(Initializer):
-    """z [N, *z_shape], category -> x: z is flat, first ``z`` numbers for the mapping, then a map a layer."""
+    """z [N, *z_shape], condition -> x: z is flat, first ``z`` numbers for the mapping, then a map a layer."""
 
     def __init__(self, spec: Spec, width: int, z: int = 64) -> None:
         super().__init__()
-        depth = halvings(spec.size)
+        depth, width = depth_of(spec), first_width(spec, width)
         channels = [min(width * 2**i, width * 8) for i in range(depth, -1, -1)]
         sides = [spec.size >> i for i in range(depth, -1, -1)]
         self.z, self.sides = z, [sides[0], *(side for side in sides[1:] for _ in range(2))]
         self.z_shape = (z + sum(side**2 for side in self.sides),)
-        self.embed = nn.Embedding(spec.width, 32) if spec.condition == "category" else None
-        into = [z + (32 if self.embed is not None else 0), *[STYLE] * (MAPPING - 1)]
+        self.embed = code_of(spec, code_width(spec))
+        into = [z + code_width(spec), *[STYLE] * (MAPPING - 1)]
         self.mapping = nn.ModuleList(Linear(n, STYLE, rate=SLOW) for n in into)
         self.start = nn.Parameter(torch.randn(1, channels[0], sides[0], sides[0]))
         self.layers = nn.ModuleList([Styled(channels[0], channels[0])])
@@ -62,7 +62,7 @@ class StyleDecoder(Initializer):
         return torch.tanh(x.float())
 
     def style(self, z: Tensor, c: Tensor | None) -> Tensor:
-        """The mapping network: z [N, z] and the category, each at unit mean square -> w [N, 64]."""
+        """The mapping network: z [N, z] and the condition, each at unit mean square -> w [N, 64]."""
         w = even(z) if self.embed is None else torch.cat([even(z), even(self.embed(c))], 1)
         for layer in self.mapping:
             w = rectified(layer(w))
@@ -115,11 +115,11 @@ class ToPicture(nn.Module):
 
 
 class StyleEnergy(Energy):
-    """E = −f: residual blocks down to 7 or 8 px, a hidden layer, a score, the category's projection."""
+    """E = −f: residual blocks down to 7 or 8 px, a hidden layer, a score, the condition's projection."""
 
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
-        depth = halvings(spec.size)
+        depth, width = depth_of(spec), first_width(spec, width)
         channels = [min(width * 2**i, width * 8) // 2 for i in range(depth + 1)]
         top, side = channels[-1], spec.size >> depth
         self.first = Conv(spec.channels, channels[0], 1)
@@ -127,11 +127,11 @@ class StyleEnergy(Energy):
         self.mix = Conv(top, top, 3)
         self.hidden = Linear(top * side**2, top)
         self.out = Linear(top, 1)
-        self.project = nn.Embedding(spec.width, top) if spec.condition == "category" else None
+        self.project = code_of(spec, top)
         self.scale = top**-0.5
 
     def encode(self, c: Tensor | None) -> Code:
-        """The category's vector, ([N, top],); () where the space has no category."""
+        """The condition's code, ([N, top],); () where the space has neither category nor vector."""
         return () if self.project is None else (self.scale * self.project(c),)
 
     def forward(self, x: Tensor, code: Code) -> Tensor:

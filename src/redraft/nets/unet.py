@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from redraft.core.filters import blur
 from redraft.core.types import Spec
-from redraft.nets.blocks import NoiseIn, StyleNorm, halvings
+from redraft.nets.blocks import NoiseIn, StyleNorm, dense, first_width, halvings
 from redraft.nets.parts import Initializer
 
 
@@ -16,12 +16,13 @@ class UNet(Initializer):
     """c [N, Cc, S, S], z [N, *z_shape] -> x [N, C, S, S].
 
     z is flat: first ``style`` numbers that modulate every layer of the way up (colour and light of the
-    whole picture), then, with ``noise``, one picture of white noise for each scale of the way up.
+    whole picture), then, with ``noise``, one picture of white noise for each scale of the way up. On
+    dense grids it goes down to 2 or 4, and ends in a layer where a picture's last blur would be.
     """
 
     def __init__(self, spec: Spec, width: int, style: int = 8, noise: bool = True) -> None:
         super().__init__()
-        depth = halvings(spec.size, smallest=4)
+        depth, width = halvings(spec.size, 2 if dense(spec) else 4), first_width(spec, width)
         down = [min(width * 2**i, width * 4) for i in range(depth)]
         up = [width // 2, *down[:-1]][::-1]
         skips = [spec.width, *down[:-1]][::-1]
@@ -32,6 +33,7 @@ class UNet(Initializer):
         into = [down[-1], *(a + b for a, b in zip(up, skips, strict=True))]
         norms = [True] * (depth - 1) + [False]
         self.up = nn.ModuleList(Up(a, b, style, n, noise) for a, b, n in zip(into, up, norms, strict=False))
+        self.last = nn.Conv2d(width // 2, width // 2, 3, 1, 1) if dense(spec) else None
         self.out = nn.Conv2d(into[-1], spec.channels, 3, 1, 1)
 
     def forward(self, z: Tensor, c: Tensor) -> Tensor:
@@ -44,7 +46,9 @@ class UNet(Initializer):
         skips.pop()
         for up, noise in zip(self.up, noises or [None] * len(self.up), strict=True):
             h = up(h, style, noise)
-            if up is self.up[-1]:
+            if up is self.up[-1] and self.last is not None:
+                h = h + F.silu(self.last(h))
+            elif up is self.up[-1]:
                 h = blur(h)  # takes away the period-2 screen of the transposed convolution
             h = torch.cat([h, skips.pop()], 1)
         return torch.tanh(self.out(h).float())

@@ -24,9 +24,10 @@ class Pool(nn.Module):
     def __init__(self, spec: Spec, capacity: int) -> None:
         super().__init__()
         self.register_buffer("x", torch.zeros(capacity, spec.channels, spec.size, spec.size))
-        shape = {"none": (), "category": (), "picture": (spec.width, spec.size, spec.size)}
-        kind = torch.float32 if spec.condition == "picture" else torch.int64
-        self.register_buffer("c", torch.zeros(capacity, *shape[spec.condition], dtype=kind))
+        shapes = {"picture": (spec.width, spec.size, spec.size), "vector": (spec.width,)}
+        kind = torch.float32 if spec.condition in shapes else torch.int64
+        shape: tuple[int, ...] = shapes.get(spec.condition, ())
+        self.register_buffer("c", torch.zeros(capacity, *shape, dtype=kind))
         self.register_buffer("written", torch.zeros((), dtype=torch.int64))
 
     def swap_in(
