@@ -40,8 +40,8 @@ class Reconstruction:
         verdict = "no picture made through its latent can be truer than that"
         if ours[first].low <= near[first].high:
             verdict = (
-                f"it is no truer than the nearest training picture ({first} {short(near[first].value)}), so it "
-                "has not learnt to encode pictures yet: train longer, or give the latent more numbers"
+                f"it is no truer than the nearest training picture ({first} {short(near[first].value)}), so "
+                "it has not learnt to encode pictures yet: train longer, or give the latent more numbers"
             )
         return f"Held-out pictures come back from the latent with {numbers}; {verdict}."
 
