@@ -90,6 +90,6 @@ def test_no_machine_is_written_into_the_project() -> None:
 
 
 def test_the_package_is_small_enough_to_carry() -> None:
-    """Embedded data and weights stay under 12 MB together, and nothing is hidden elsewhere."""
+    """Embedded data and weights stay under 16 MB together, and nothing is hidden elsewhere."""
     data = [f for f in tracked() if f.exists() and f.suffix not in {".py", ".md"} and "src" in f.parts]
-    assert sum(f.stat().st_size for f in data) <= 12 * 2**20
+    assert sum(f.stat().st_size for f in data) <= 16 * 2**20

