@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from redraft.nets import experts
+from redraft.app import experts
 from redraft.core.config import override
 from redraft.core.errors import BundleError, UsageError
 from redraft.core.rng import Noise
@@ -66,8 +66,8 @@ def _reader(name: str, given: str) -> Expert:
     fits = ("text",) if given == "sentence" else ("image", "autoencoder")
     if found.kind not in fits:
         raise UsageError(
-            f"condition.expert={name} is an expert of kind {found.kind}, and this task starts from a {given}; "
-            f"name one of kind {' or '.join(fits)} (redraft experts lists them)."
+            f"condition.expert={name} is an expert of kind {found.kind}, and this task starts from a "
+            f"{given}; name one of kind {' or '.join(fits)} (redraft experts lists them)."
         )
     return found
 
@@ -100,14 +100,14 @@ def _found(side: str, name: str, known: Condition | Target, run: Run, place: Pat
     shape = expert.shape(run.task.spec.size)
     if (expert.fingerprint, shape) != (known.fingerprint, known.shape):
         raise BundleError(
-            f"{name} is not the expert that this model was trained with: it makes {shape} where {known.shape} "
-            "were learnt, or has other weights; put the earlier one back."
+            f"{name} is not the expert that this model was trained with: it makes {shape} where "
+            f"{known.shape} were learnt, or has other weights; put the earlier one back."
         )
     return expert
 
 
 def copy_experts(bridge: Bridge, folder: Path) -> None:
-    """Put what the bridge's experts lie in, where that is a model of redraft's, into the bundle ``folder``."""
+    """Copy experts that are models of redraft into the bundle ``folder``, so that it needs nothing else."""
     for side, expert in (("condition", bridge.condition), ("target", bridge.target)):
         source = getattr(expert, "folder", None)
         if source is not None:

@@ -147,7 +147,7 @@ class _Sitting:
         if self.protocol is None:
             model = Model.from_pretrained(one.place, str(self.device))
             known, held_out = real_pairs(model, self.folder, self.pictures, 0)
-            asked = questions(model.run, known, self.features)
+            asked = questions(model, known, self.features)
             self.protocol = Protocol(known=known, held_out=held_out, asked=asked, device=str(self.device))
             self.show = model.task.show
         return self.protocol

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -154,8 +154,9 @@ def _kept(file: Path, key: str) -> Measured | None:
 
 def _measure(planned: Planned, protocol: Protocol, file: Path, key: str) -> Measured:
     model = Model.from_pretrained(planned.place, protocol.device)
-    steps = model.run.method.langevin.steps
-    scores = measure(drawer(model, steps, 0), protocol.known, protocol.held_out, protocol.asked)
+    steps = model.run.solver_steps
+    asked = replace(protocol.asked, refined=steps > 0)
+    scores = measure(drawer(model, steps, 0), protocol.known, protocol.held_out, asked)
     made = Measured(
         label=planned.entry.label,
         method=planned.entry.method,
@@ -182,7 +183,7 @@ def _measure(planned: Planned, protocol: Protocol, file: Path, key: str) -> Meas
 
 
 def _curve(model: Model, protocol: Protocol, steps: int, truth: bool) -> tuple[Point, ...]:
-    longest = max(LONGEST * steps, 20)
+    longest = max(LONGEST * steps, 20) if steps else 0
     wanted = sorted({*(k for k in CURVE if k <= longest), steps})
     c, x = protocol.held_out
     some = Pair(None if c is None else c[:TRACED], x[:TRACED])
@@ -196,7 +197,7 @@ def _pictures(model: Model, protocol: Protocol, steps: int) -> dict[str, Tensor]
     c = None if held_out.condition is None else held_out.condition[rows]
     n = len(rows)
     made = model.make(c, list(range(n)), refine=steps, seed=0)
-    shown = {"draft": made.drafts, "refined": made.images}
+    shown = {"draft": made.drafts, **({"refined": made.images} if steps else {})}
     best = made.images if model.method.refine_steps else made.drafts
     near = memory(low(best), low(protocol.known.target), low(held_out.target)).index
     shown["nearest"] = protocol.known.target[near]

@@ -79,7 +79,7 @@ def _measures(runs: Sequence[Measured]) -> tuple[Measure, ...]:
     """All measures that a run has; without memory where the process held enough already."""
     tables = [r.scores for r in runs if r.scores is not None]
     found = {m.name: m for t in tables for m in t.measures}
-    if not any(t.rows[row]["MB"].value for t in tables for row in ROWS if "MB" in t.rows[row]):
+    if not any(t.rows[row]["MB"].value for t in tables for row in ROWS if "MB" in t.rows.get(row, {})):
         found.pop("MB", None)
     return tuple(found.values())
 
@@ -90,7 +90,7 @@ def _controls(scores: Scores) -> dict[str, dict[str, Interval]]:
 
 def _cells(done: Sequence[Measured], row: str) -> dict[str, Over]:
     """The measures that all finished seeds have, over the seeds."""
-    tables = [r.scores.rows[row] for r in done if r.scores is not None]
+    tables = [r.scores.rows[row] for r in done if r.scores is not None and row in r.scores.rows]
     names = [n for n in (tables[0] if tables else {}) if all(n in t for t in tables)]
     return {n: Over.of([t[n] for t in tables]) for n in names}
 
@@ -110,7 +110,7 @@ def _system(label: str, group: Sequence[Measured]) -> System:
         name=label,
         refined_by=_refined_by(first),
         row=first.row if first else "refined",
-        rows={row: _cells(done, row) for row in ROWS} if done else {},
+        rows={row: _cells(done, row) for row in ROWS if row in done[0].pictures} if done else {},
         training=_training(group, done),
         troubles=[*dict.fromkeys(t for r in group for t in _troubles(r))],
         worth=Over.of(worths) if worths else None,

@@ -23,6 +23,7 @@ from redraft.data import Folder
 from redraft.data.home import cache_home
 from redraft.evaluation import agreement as agree
 from redraft.evaluation import judge, report, segmenter
+from redraft.evaluation.calibration import descriptor
 from redraft.evaluation.evaluate import Agreement, Asked, Score
 from redraft.evaluation.evaluate import evaluate as measure
 from redraft.evaluation.features import FEATURES, Features, JudgeFeatures
@@ -66,7 +67,7 @@ def evaluate(
         raise unknown("features", features, (*FEATURES, "judge"))
     model = Model.from_pretrained(place, device)
     if refine is None:  # what refinement offers is measured, even where it is made on demand alone
-        refine = model.run.method.langevin.steps
+        refine = model.run.solver_steps
     folder_out = _place(place, out)
     refuse_another(folder_out)
     with processes(model.device):
@@ -75,7 +76,7 @@ def evaluate(
         known, held_out = real_pairs(model, folder, pictures, seed)
         if model.run.task_name in JUDGED:
             say("Judging needs a classifier of the training pictures: it is trained once, then kept.")
-        asked = questions(model.run, known, features)
+        asked = questions(model, known, features)
         say(f"Making and measuring pictures for {len(held_out.target)} held-out ones.")
         scores = measure(drawer(model, refine, seed), known, held_out, asked)
         if rank() == 0:
@@ -111,8 +112,9 @@ def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[
     return train, test
 
 
-def questions(run: Run, known: Pair, features: str) -> Asked:
+def questions(model: Model, known: Pair, features: str) -> Asked:
     """What to ask of the task's pictures; judges are trained here, once for the same pictures."""
+    run = model.run
     cache = cache_home() / "judges"
     agreements, doubt, seen = _agreements(run, known, cache)
     if features == "judge" and seen is None:
@@ -126,7 +128,9 @@ def questions(run: Run, known: Pair, features: str) -> Asked:
         distance=Lpips.find(),
         paired=paired,
         row="draft" if isinstance(run.method, ADVERSARIAL) else "refined",
+        refined=run.solver_steps > 0,
         keep=run.task.keep,
+        describe=model.bridge.see if run.task_name == "text" else descriptor,
     )
 
 

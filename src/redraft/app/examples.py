@@ -13,7 +13,6 @@ from redraft.data import Cache, Folder, Loader, Raw, Store, captioned, in_order
 from redraft.recipes.run import Run
 from redraft.training.processes import rank, world
 
-
 See = Callable[[Raw, Pair], Pair]  # a batch and its raw pair -> the pair as experts see it
 
 

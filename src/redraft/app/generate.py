@@ -32,14 +32,21 @@ def generate(
     seed: int = 0,
     trace: bool = False,
     bits: int = 8,
+    like: str | None = None,
+    like_is: str | None = None,
+    strength: float | None = None,
     device: str = "auto",
 ) -> list[Path]:
-    """Write one PNG for each condition and variant into the new folder ``out``; the paths, in order."""
+    """Write one PNG for each condition and variant into the new folder ``out``; the paths, in order.
+
+    With ``like``, a picture, each in its manner (``Model.like``), one a condition.
+    """
     if bits not in (8, 16):
         raise UsageError(f"--bits is 8 or 16, not {bits}.")
     refuse_empty(MODEL=model, out=out)
     refuse_seed(seed)
     refuse_counts(variants, best_of, refine)
+    _refuse_like(like, like_is, strength, variants, refine, best_of, trace)
     begun = time.monotonic()
     maker = Model.from_pretrained(model, device)
     words, unread = readable(maker, expand(conditions), seed)
@@ -56,7 +63,12 @@ def generate(
         _tell_size(maker, words)
         scores, alike = [], variants > 1
         for word, files in list(zip(asked, paths, strict=True))[rank() :: world()]:
-            made = maker(word, variants=variants, refine=refine, best_of=best_of, seed=seed, trace=trace)
+            if like is None:
+                made = maker(word, variants=variants, refine=refine, best_of=best_of, seed=seed, trace=trace)
+            else:
+                made = maker.like(
+                    word, like, like_is, strength=1.0 if strength is None else strength, seed=seed
+                )
             _write(made, files, bits, trace)
             alike = alike and bool((made.images == made.images[:1]).all())
             # beyond each of a handful of held-out conditions lie many that are nothing unusual
@@ -73,6 +85,24 @@ def generate(
             f"{len(unread)} of {len(unread) + len(words)} conditions could not be read; see above."
         )
     return [path for files in paths for path in files]
+
+
+def _refuse_like(
+    like: str | None, like_is: str | None, strength: float | None, variants: int, *others: object
+) -> None:
+    """Refuse what does not go with an exemplar, or is for one alone."""
+    if like is None and (like_is is not None or strength is not None):
+        raise UsageError("--like-is and --strength are about an exemplar: name it with --like PICTURE.")
+    if like is None:
+        return
+    if not Path(like).is_file():
+        raise UsageError(f"There is no file {like}.")
+    if variants > 1 or any(others):
+        raise UsageError(
+            "--like makes one picture a condition; leave --variants, --refine, --best-of, --trace out."
+        )
+    if strength is not None and not 0 <= strength <= 2:
+        raise UsageError(f"--strength lies between 0 and 2, not {strength}.")
 
 
 def readable(maker: Model, words: list[str], seed: int) -> tuple[list[str], list[str]]:

@@ -18,11 +18,14 @@ from redraft.app.story import about_condition, about_versions, distinct, plain, 
 from redraft.core import images
 from redraft.core.errors import BundleError, UsageError
 from redraft.core.rng import PictureNoise
+from redraft.data import read_picture
 from redraft.evaluation.calibration import Calibration
 from redraft.hub import bundle
+from redraft.methods.fusion import Fusion
 from redraft.methods.method import Sample
 from redraft.recipes.run import Built, Run, build
 from redraft.spaces.bridge import Bridge
+from redraft.spaces.pixels import Pixels
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -180,6 +183,67 @@ class Model:
             about = {} if given is None else about_condition(given[i])
             parts.append(replace(part, stories=self._stories(part, seed, refine, about)))
         return _together(parts)
+
+    def like(
+        self,
+        condition: Condition,
+        exemplar: str | Path,
+        of: Condition | None = None,
+        *,
+        strength: float = 1.0,
+        seed: int = 0,
+    ) -> Made:
+        """What ``condition`` says in the manner of a picture: its residual under its own condition ``of``.
+
+        One picture, by a fusion alone. Without ``of`` the category under which the exemplar is likeliest.
+        ``strength`` 0 gives the exemplar back as the target's expert sees it, 1 the new condition's picture.
+        """
+        method = self.method
+        if not isinstance(method, Fusion) or method.domains:
+            raise UsageError(
+                "Only a fusion can carry a picture's residual over to another condition: train one with "
+                "redraft fuse DATA --from EXPERT --to EXPERT."
+            )
+        pixels = Pixels(size=self.task.spec.size, channels=self.task.spec.channels)
+        x = pixels.encode(read_picture(str(exemplar), size=pixels.size)[0]).to(self.device)
+        wanted, raw = self.bridge.wanted(x), self._one(condition, seed)
+        own = self._likeliest(wanted) if of is None else self._one(of, seed)
+        c_from, c_to = (None if c is None else self.bridge.given(c) for c in (own, raw))
+        made = method.exchange(wanted, c_from, c_to, strength)
+        with torch.no_grad():
+            pictures = self.task.keep(self.bridge.view(made), raw).cpu()
+        energies = method.energy(made, c_to).cpu()
+        about = {"like": plain(str(exemplar)), "strength": f"{strength:g}", **about_condition(condition)}
+        return replace(
+            self._scored(pictures, energies), stories=[about_versions() | {"model_hash": self.hash} | about]
+        )
+
+    def _one(self, condition: Condition, seed: int) -> Tensor | None:
+        c = self.read(condition, seed)
+        return None if c is None else c.to(self.device)
+
+    def _likeliest(self, x: Tensor) -> Tensor | None:
+        """The category [1] under which a latent is likeliest."""
+        kind, n = self.task.spec.condition, self.task.spec.width
+        if kind == "none":
+            return None
+        if kind != "category":
+            raise UsageError(f"Say {_A[kind]} that the exemplar shows, with --like-is.")
+        categories = torch.arange(n, device=self.device)
+        energies = self.method.energy(x.expand(n, *x.shape[1:]), categories)
+        return categories[energies.argmin()][None]
+
+    def _scored(self, pictures: Tensor, energies: Tensor) -> Made:
+        n = len(pictures)
+        return Made(
+            images=pictures,
+            drafts=pictures,
+            energies=energies,
+            draft_energies=energies,
+            percentiles=100 * self.calibration.better_than(energies),
+            novelty=None,
+            variants=[0] * n,
+        )
 
     def read(self, condition: Condition | Sequence[Condition] | Tensor | None, seed: int) -> Tensor | None:
         """Conditions as users give them -> the tensor that networks take, or None."""

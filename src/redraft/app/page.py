@@ -37,17 +37,20 @@ def page(
     n = len(rows)
     c, real = None if held_out.condition is None else held_out.condition[rows], held_out.target[rows]
     made = model.make(c, list(range(n)), refine=refine, seed=seed)
-    few = min(CHAINS, n)
-    chain = model.make(None if c is None else c[:few], list(range(few)), refine=refine, seed=seed, trace=True)
+    few, solved = min(CHAINS, n), model.run.solver_steps > 0
+    chain = model.make(
+        None if c is None else c[:few], list(range(few)), refine=refine, seed=seed, trace=solved
+    )
     given = model.task.show(c, n)
     main: dict[str, Tensor] = {} if given is None else {"given": given}
-    main |= {"draft": made.drafts, "refined": made.images}
+    main |= {"draft": made.drafts, **({"refined": made.images} if solved else {})}
     usual = made.drafts if scores.row == "draft" else made.images
     if scores.paired:
         again = model.make(c, list(range(n, 2 * n)), refine=refine, seed=seed)
         another = again.drafts if scores.row == "draft" else again.images
         main |= {f"{scores.row}, another z": another, "truth" if scores.truth else "real": real}
     changed = torch.stack([heat(d, r) for d, r in zip(made.drafts, made.images, strict=True)])
+    change = {"draft": made.drafts, "change": changed, "refined": made.images}
     near = memory(low(usual), low(known.target), low(held_out.target)).index
     energies = None
     if chain.trace_energies is not None:
@@ -59,10 +62,7 @@ def page(
         scores=scores,
         galleries=[
             report.Gallery(title="Held-out pictures", rows=main, says="None of these were trained on."),
-            report.Gallery(
-                title="What the solver changed",
-                rows={"draft": made.drafts, "change": changed, "refined": made.images},
-            ),
+            *([report.Gallery(title="What the solver changed", rows=change)] if solved else []),
             report.Gallery(
                 title="Nearest training pictures",
                 rows={scores.row: usual, "nearest": known.target[near]},
@@ -84,6 +84,6 @@ def _facts(model: Model, folder: Folder) -> dict[str, str]:
         "method": f"{run.label}, recipe {run.recipe}",
         "size": f"{run.task.spec.size} px",
         "trained": f"{about.get('steps', '?')} steps, {float(about.get('seconds', 0)) / 60:.1f} minutes",
-        "Langevin steps": str(run.method.langevin.steps),
+        "Langevin steps": str(run.solver_steps),
         "model": model.hash[:12],
     }

@@ -123,7 +123,7 @@ def plan(
     seed: int,
     settings: Iterable[str] = (),
 ) -> Run:
-    """The run that suits the folder, with what the user wishes; of ``settings`` only the experts' are met here."""
+    """The run that suits the folder, with what the user wishes; of ``settings`` the experts' are met here."""
     folder = report.folder
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)

@@ -23,6 +23,15 @@ def generate(
     trace: Annotated[
         bool, typer.Option("--trace", help="Also what the solver did: film, map, curve.")
     ] = False,
+    like: Annotated[
+        str | None, typer.Option(metavar="PICTURE", help="A fusion: in the manner of this picture.")
+    ] = None,
+    like_is: Annotated[
+        str | None, typer.Option(metavar="CONDITION", help="What that picture shows: its own condition.")
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="With --like: 0 = that picture, 1 = the condition's.")
+    ] = None,
     bits: Annotated[int, typer.Option(help="8 or 16 bits a channel.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -39,5 +48,8 @@ def generate(
         seed=seed,
         trace=trace,
         bits=bits,
+        like=like,
+        like_is=like_is,
+        strength=strength,
         device=device,
     )

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from redraft.cli import compare, data, demo, evaluate, experts, explain, generate, methods, train
+from redraft.cli import compare, data, demo, evaluate, experts, explain, fuse, generate, methods, train
 from redraft.core.errors import RedraftError
 
 MEMORY = (
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
+app.command("fuse")(fuse.fuse)
 app.command("generate")(generate.generate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)

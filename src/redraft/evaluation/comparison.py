@@ -130,7 +130,7 @@ def _inputs(page: Comparison, done: Sequence[System], folder: Path) -> str:
     """Columns: condition, truth, each method's draft and refined; each column is one tall picture."""
     columns = [(name, "", x, False) for name, x in page.real.items()]
     for s in done:
-        for row in ("draft", "refined"):
+        for row in (name for name in ("draft", "refined") if name in s.pictures):
             columns.append((s.name, _row_name(s, row), s.pictures[row], row == s.row))
     if not done:
         return ""

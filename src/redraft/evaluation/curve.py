@@ -33,7 +33,9 @@ def refinement(
     """
     real = asked.features(test.target)
     n = min(asked.batch, len(real))
-    drawer(1)(None if test.condition is None else test.condition[:n], n, variant=0, refine=None)  # warm up
+    drawer(min(1, steps[-1]))(
+        None if test.condition is None else test.condition[:n], n, variant=0, refine=None
+    )  # warm up
     return [_point(drawer(k), test, asked, real, k, truth) for k in steps]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
@@ -68,6 +68,8 @@ class Asked:
     doubt: Score | None = None  # (x, c) -> error [N], for pictures that have no single truth
     paired: bool = True  # False: pictures as conditions have no truth, their targets are unrelated
     row: str = "refined"  # what the method makes by default, "draft" or "refined"
+    refined: bool = True  # False: there is no solver, and drafts are all
+    describe: Callable[[Tensor], Tensor] = descriptor  # conditions [N, ...] -> [N, D], which near ones share
     keep: Callable[[Tensor, Tensor | None], Tensor] = lambda x, c: x  # puts back what a condition fixes
     variants: int = 4
     batch: int = 64
@@ -97,23 +99,20 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
     c, real = test
     pictured = c is not None and c.ndim == 4
     has_truth = pictured and asked.paired
+    asked = asked if asked.refined else replace(asked, row="draft")
     drafts, refined, energies = _draw_all(draw, c, len(real), asked, variant=0)
     truth = real if has_truth else None
     rows = {
         "draft": _Made(drafts, c, truth),
-        "refined": _Made(refined, c, truth),
-        **(
-            _unpaired_controls(train, test)
-            if pictured and not has_truth
-            else _controls(train, test, asked.keep)
-        ),
+        **({"refined": _Made(refined, c, truth)} if asked.refined else {}),
+        **(_unpaired_controls(train, test) if pictured and not has_truth else _controls(train, test, asked)),
     }
     about = _Real(train.target, test, asked)
     for name, made in rows.items():
         about.measure(made, itself=name == "real, held out", trained_on=name == "real, training")
     _variants(draw, rows, about, test, asked)
     _costs(draw, rows, c, asked)
-    error, of = _errors(rows["refined"], asked)
+    error, of = _errors(rows["refined" if asked.refined else "draft"], asked)
     kept = [m for m in about.measures() if any(m.name in made.cells for made in rows.values())]
     return Scores(
         features=asked.features.name,
@@ -125,14 +124,17 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
         measures=tuple(kept),
         rows={name: made.cells for name, made in rows.items()},
         change={
-            k: mean_interval(rows["refined"].each[k] - before) for k, before in rows["draft"].each.items()
+            k: mean_interval(after - rows["draft"].each[k])
+            for k, after in (rows["refined"].each.items() if asked.refined else ())
         },
         worth=None if error is None else rank_correlation(energies, error),
         worth_of=of,
         points=() if error is None else tuple(zip(energies.tolist(), error.tolist(), strict=True)),
         notes=tuple(about.notes),
         each={
-            name: {k: tuple(v.tolist()) for k, v in rows[name].each.items()} for name in ("draft", "refined")
+            name: {k: tuple(v.tolist()) for k, v in rows[name].each.items()}
+            for name in ("draft", "refined")
+            if name in rows
         },
     )
 
@@ -180,8 +182,8 @@ class _Real:
                     cells[a.name] = a.pool(score)
                 else:
                     self._each(made, a.name, score)
-        if made.c is None or made.c.ndim == 1:
-            groups = made.c
+        if made.c is None or made.c.ndim < 3:  # sentences are no groups: nearly each is its own
+            groups = made.c if made.c is not None and made.c.ndim == 1 else None
             pixels = relative_spread(made.x, self.test.target, groups, self.groups)
             cells["diversity"] = Interval.exact(pixels)
             cells[f"diversity ({f})"] = Interval.exact(relative_spread(h, self.features, groups, self.groups))
@@ -221,10 +223,10 @@ class _Real:
         made.cells[name] = mean_interval(values)
 
 
-def _controls(train: Pair, test: Pair, keep: Callable[[Tensor, Tensor | None], Tensor]) -> dict[str, _Made]:
+def _controls(train: Pair, test: Pair, asked: Asked) -> dict[str, _Made]:
     """What costs nothing to make, and what is real: no number is worth more than its distance to these."""
     c, real = test
-    n = len(real)
+    n, keep = len(real), asked.keep
     truth = real if c is not None and c.ndim == 4 else None
     rows = {}
     if c is not None and c.ndim == 1 and train.condition is not None:
@@ -240,7 +242,7 @@ def _controls(train: Pair, test: Pair, keep: Callable[[Tensor, Tensor | None], T
             keep(mean, c), c, truth
         )  # what the condition fixes, anybody can put back
         if c is not None and train.condition is not None:
-            _, index = nearest(descriptor(c).double(), descriptor(train.condition).double())
+            _, index = nearest(asked.describe(c).double(), asked.describe(train.condition).double())
             rows[NEAREST] = _Made(keep(train.target[index], c), c, truth)
         rows["real, training"] = _Made(
             train.target[:n], None if train.condition is None else train.condition[:n]
@@ -289,13 +291,13 @@ def _draw_all(
 
 
 def _variants(draw: Draw, rows: dict[str, _Made], about: _Real, test: Pair, asked: Asked) -> None:
-    """Diversity for conditions that have one truth: several z for each of up to 100 of them."""
+    """Diversity for pictures and sentences: several z for each of up to 100 of them."""
     c, real = test
-    if c is None or c.ndim != 4 or asked.variants < 2 or len(real) < 2:
+    if c is None or c.ndim == 1 or asked.variants < 2 or len(real) < 2:
         return
     n = min(100, len(real))
     drawn = [_draw_all(draw, c[:n], n, asked, variant=v) for v in range(asked.variants)]
-    for row, which in (("draft", 0), ("refined", 1)):
+    for row, which in (("draft", 0), ("refined", 1))[: 1 + asked.refined]:
         x = torch.stack([d[which] for d in drawn], 1)
         rows[row].cells["diversity"] = variants_spread(x, real)
         h = asked.features(x.flatten(0, 1)).view(n, asked.variants, -1)
@@ -305,7 +307,7 @@ def _variants(draw: Draw, rows: dict[str, _Made], about: _Real, test: Pair, aske
 def _costs(draw: Draw, rows: dict[str, _Made], c: Tensor | None, asked: Asked) -> None:
     n = min(asked.batch, len(rows["draft"].x))
     part = None if c is None else c[:n]
-    for row, refine in (("draft", 0), ("refined", None)):
+    for row, refine in (("draft", 0), ("refined", None))[: 1 + asked.refined]:
         took = cost(partial(draw, part, n, variant=0, refine=refine), rows[row].x.device)
         rows[row].cells["ms a picture"] = Interval.exact(1000 * took.seconds / n)
         if not math.isnan(took.megabytes):

@@ -7,6 +7,7 @@ from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
+from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
@@ -18,6 +19,7 @@ METHODS: dict[str, Any] = {
     "pix2pix": Pix2Pix,
     "cut": Cut,
     "coopinit": CoopInit,
+    "fusion": Fusion,
     "solver": Solver,
     "autoencoder": Autoencoder,
 }

@@ -24,6 +24,7 @@ from redraft.methods.cut import Cut
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.recipes.autoencoder import classic_autoencoder
 from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.modern import initialised, modern
@@ -40,6 +41,8 @@ def classic(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = 
         raise UsageError(f"--recipe classic is the paper's, and {method} there works on pixels; use modern.")
     if method == "coopinit":
         return initialised(classic(task, adversarial_for(task), pictures, seed))
+    if method == "autoencoder":
+        return classic_autoencoder(task, pictures, seed)
     if method in ("gan", "pix2pix", "cut"):
         return _adversarial(task, method, pictures, seed)
     kind = "alone" if task.spec.condition == "none" else task.spec.condition

@@ -12,7 +12,7 @@ NO_PICTURE = ("none", "category", "text")  # tasks that do not start from a pict
 def why_not(method: str, task: str) -> str | None:
     """The reason why this cell of method x task is empty, with what comes nearest; None when it works."""
     if method == "autoencoder" and task != "none":
-        return "an autoencoder learns pictures alone (task none), and other methods then work in its latent space"
+        return "an autoencoder learns pictures alone (task none); other methods then work in its latent space"
     if method == "coopnets" and task != "none":
         return "CoopNets has no condition; ccoopnets is the same algorithm with one"
     if method == "ccoopnets" and task == "none":

@@ -14,6 +14,7 @@ from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
 from redraft.nets.flow import FlowConfig
+from redraft.recipes.autoencoder import modern_autoencoder
 from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.networks import Networks
@@ -34,6 +35,8 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = N
     """The run for ``pictures`` training pictures; ``ends`` are the experts between which networks work."""
     if method == "coopinit":
         return initialised(modern(task, adversarial_for(task), pictures, seed, ends))
+    if method == "autoencoder":
+        return modern_autoencoder(task, pictures, seed)
     spec = represented(task.spec, ends.condition.shape, ends.target.shape)
     pixels = ends == NO_EXPERTS  # what experts make is kept, and they see pictures whole
     return Run(

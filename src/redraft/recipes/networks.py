@@ -35,7 +35,6 @@ class Networks:
 GIVEN = {  # what a network starts from
     "residual": "nothing or a category",
     "style": "nothing or a category",
-    "patchgan": "a picture",
     "resnet": "a picture",
     "pix2pix": "a picture",
     "cut": "a picture",
@@ -118,6 +117,8 @@ def make_initializer(cfg: Networks, spec: Spec) -> Initializer:
 
 def _fit(part: str, kind: str, spec: Spec) -> None:
     """Refuse a network that starts from something else than the task gives."""
+    if kind == "patchgan" and spec.condition != "picture" and spec.condition != "none":
+        raise UsageError("networks.solver=patchgan sees no category and no words; leave it at modern.")
     wanted = GIVEN.get(kind)
     if wanted and (wanted == "a picture") != (spec.condition == "picture"):
         raise UsageError(f"networks.{part}={kind} is for tasks that start from {wanted}; leave it at modern.")

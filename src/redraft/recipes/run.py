@@ -12,6 +12,7 @@ from redraft.core import config
 from redraft.core.errors import UsageError, unknown
 from redraft.core.types import Spec
 from redraft.methods import METHODS
+from redraft.methods.autoencoder import Autoencoder
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
@@ -30,7 +31,7 @@ from redraft.spaces.bridge import represented
 from redraft.tasks import TASKS, Task
 from redraft.training import Train
 
-Built: TypeAlias = CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Fusion | Solver
+Built: TypeAlias = CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Fusion | Autoencoder | Solver
 Settings: TypeAlias = (
     CoopNets.Config
     | CCoopNets.Config
@@ -38,6 +39,7 @@ Settings: TypeAlias = (
     | Pix2Pix.Config
     | Cut.Config
     | Fusion.Config
+    | Autoencoder.Config
     | Solver.Config
 )
 ADVERSARIAL = (Gan.Config, Pix2Pix.Config, Cut.Config)
@@ -82,6 +84,12 @@ class Run:
     def spec(self) -> Spec:
         """What the networks work between: the task's spaces, or what experts make of them."""
         return represented(self.task.spec, self.condition.shape, self.target.shape)
+
+    @property
+    def solver_steps(self) -> int:
+        """K that refinement offers; 0 where the method has no solver."""
+        chain = getattr(self.method, "langevin", None)
+        return 0 if chain is None else int(chain.steps)
 
     @property
     def label(self) -> str:
@@ -163,6 +171,10 @@ def build(run: Run) -> Built:
         return CCoopNets(cfg, **nets, keep=keep, style=_style(run), pool=_pool(run, cfg))
     if isinstance(cfg, Solver.Config):
         return Solver(cfg, **nets, keep=keep)
+    if isinstance(cfg, Autoencoder.Config):
+        from redraft.recipes.autoencoder import perceptual  # which knows runs
+
+        return Autoencoder(cfg, **nets, perceptual=perceptual(cfg))
     adversarial: Any
     if isinstance(cfg, Gan.Config):
         adversarial = Gan(cfg, **nets)

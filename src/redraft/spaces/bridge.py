@@ -26,9 +26,9 @@ Show = Callable[[Tensor, int], Tensor | None]  # a task's: conditions as RGB pic
 
 
 def represented(spec: Spec, condition: tuple[int, ...] = (), target: tuple[int, ...] = ()) -> Spec:
-    """What networks must know where experts make ``condition`` and ``target`` (their shapes) of a task's spaces.
+    """What networks must know where experts make representations of a task's spaces.
 
-    A shape is (D,) or (C, s, s); () where no expert stands there.
+    ``condition`` and ``target`` are their shapes, (D,) or (C, s, s); () where no expert stands there.
     """
     channels, size = target[:2] if target else (spec.channels, spec.size)
     spec, raw = replace(spec, channels=channels, size=size), spec
@@ -42,7 +42,7 @@ def represented(spec: Spec, condition: tuple[int, ...] = (), target: tuple[int, 
 
 
 def fold(c: Tensor, grid: int) -> Tensor:
-    """Pictures [N, C, S, S] on a coarser grid [N, C r², grid, grid]; what lies within a cell becomes channels.
+    """Pictures [N, C, S, S] on a coarser grid [N, C r², grid, grid]; a cell's points become channels.
 
     Averaged first where that would be more than ``MOST`` channels; interpolated where sides do not divide.
     """
@@ -61,8 +61,9 @@ def _folds(channels: int, side: int, grid: int) -> int:
 class Bridge(nn.Module):
     """Raw conditions and pictures <-> representations, for one task.
 
-    ``spec`` is the task's, ``show`` its way to see a condition as a picture. Representations are standardised:
-    of conditions to a standard deviation of 1, of targets to 1 / ``REACH``, so that they lie in about [-1, 1].
+    ``spec`` is the task's, ``show`` its way to see a condition as a picture. Representations are
+    standardised: those of conditions to a standard deviation of 1, of targets to 1 / ``REACH``, so that they
+    lie in about [-1, 1].
     """
 
     mean: Tensor
