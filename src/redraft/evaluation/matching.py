@@ -1,0 +1,193 @@
+"""Does a picture agree with its caption? Among many captions, an expert independent of the model finds it.
+
+The expert is fitted on real training pictures: a ridge regression from features of a picture to the vector of
+its caption, in closed form. It knows nothing of the model, nor of held-out pictures. Retrieval of the right
+caption is what it is good for (as the R-precision of AttnGAN, arXiv:1711.10485, with an expert of our own).
+It has seen the training pictures, so it knows them, and copies of them, better than held-out ones: read it
+beside ``copies``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from redraft.core.errors import RedraftError
+from redraft.evaluation.evaluate import Agreement
+from redraft.evaluation.features import EfficientNetLite, Features, SmallFeatures
+from redraft.evaluation.fit import cached, content_key
+from redraft.evaluation.ridge import ridge
+from redraft.evaluation.table import Interval, ends, mean_interval, resample
+
+AT = (1, 5, 10)  # among the first how many captions the right one is looked for
+SAME = 1e-4  # vectors nearer than this, at length 1, are one caption's
+
+
+class Matcher(nn.Module):
+    """Pictures -> where the vector of their caption would be. Made by ``fit_matcher``."""
+
+    mean: Tensor
+    scale: Tensor
+    middle: Tensor
+    weights: Tensor
+    told: Tensor
+
+    def __init__(self, features: Features, numbers: int, width: int) -> None:
+        """``numbers`` of the features, ``width`` of the captions' vectors."""
+        super().__init__()
+        self.features = features
+        for name, shape in (
+            ("mean", (numbers,)),
+            ("scale", (numbers,)),
+            ("middle", (width,)),
+            ("weights", (numbers, width)),
+            ("told", ()),
+        ):
+            self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures [N, C, H, W] -> vectors [N, D] about the captions' middle, float64."""
+        return (self.features(x).double() - self.mean) * self.scale @ self.weights
+
+    def similarity(self, x: Tensor, text: Tensor) -> Tensor:
+        """Cosine [N, M] of what pictures [N, ...] show and captions' vectors [M, D] say."""
+        return F.normalize(self(x), dim=1) @ F.normalize(self._about(text), dim=1).T
+
+    def ranks(self, x: Tensor, text_all: Tensor, right: Tensor) -> Tensor:
+        """The place [N] of the right caption, ``text_all[right[i]]``, among all captions; 1 = found.
+
+        text_all [M, D], right int64 [N]. Equal captions are one. Those that are as similar as the right one
+        count half, so that an expert that sees nothing gets the middle place.
+        """
+        of, first = one_each(text_all)
+        nearness = self.similarity(x, text_all[first])
+        own = of.to(right.device)[right].to(nearness.device)[:, None]
+        mine = nearness.gather(1, own)
+        ties = (nearness - mine).abs() <= 1e-9
+        return 0.5 + (nearness > mine + 1e-9).sum(1).double() + 0.5 * ties.sum(1)
+
+    def doubt(self, x: Tensor, text: Tensor) -> Tensor:
+        """1 − cosine [N] of each picture and its own caption's vector [N, D]: an error without a truth."""
+        return 1 - F.cosine_similarity(self(x), self._about(text), dim=1)
+
+    def _about(self, text: Tensor) -> Tensor:
+        return F.normalize(text.double(), dim=1) - self.middle
+
+
+def best_features(device: torch.device | str = "cpu") -> Features:
+    """What a matcher should see by: EfficientNet-Lite0 where it is installed, else the package's own."""
+    try:
+        return EfficientNetLite(device)
+    except RedraftError:
+        return SmallFeatures(device)
+
+
+def fit_matcher(x: Tensor, text: Tensor, features: Features, cache: Path | None = None) -> Matcher:
+    """Fit to real training pictures x [N, C, H, W] and the vectors of their captions text [N, D].
+
+    The penalty is the one with the least error on pictures left out. ``cache`` is a folder to keep it in.
+    """
+    with torch.no_grad():
+        numbers = features(x[:1]).shape[1]
+    matcher = Matcher(features, numbers, text.shape[1]).to(x.device)
+    name = "matcher-" + "".join(c if c.isalnum() else "-" for c in features.name)
+    cached(matcher, cache, content_key(name, x, text), lambda: _fit(matcher, x, text))
+    return matcher
+
+
+def _fit(matcher: Matcher, x: Tensor, text: Tensor) -> None:
+    seen = matcher.features(x).double()
+    deviation = seen.std(0, correction=0)
+    matcher.scale.copy_(torch.where(deviation > 1e-9, 1 / deviation.clamp_min(1e-9), 0.0))
+    unit = F.normalize(text.double(), dim=1)
+    found = ridge((seen - seen.mean(0)) * matcher.scale, unit)
+    matcher.mean.copy_(seen.mean(0))
+    matcher.middle.copy_(found.mean_y)
+    matcher.weights.copy_(found.weights)
+    matcher.told.fill_(found.told)
+
+
+def one_each(text: Tensor) -> tuple[Tensor, Tensor]:
+    """Captions' vectors [M, D] -> which distinct one each is [M], and where these stand first [U]."""
+    unit = F.normalize(text.double(), dim=1)
+    near = torch.cdist(unit, unit, compute_mode="donot_use_mm_for_euclid_dist") <= SAME
+    first = near.int().argmax(1)  # the first one that is as good as equal
+    kept, of = first.unique(return_inverse=True)
+    return of, kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retrieval:
+    """How often the right caption is found among ``captions``; ``chance`` is what guessing gives."""
+
+    pictures: int
+    captions: int
+    at: dict[int, Interval]  # k -> share of pictures whose caption is among the first k
+    median: Interval  # place of the right caption
+
+    @property
+    def chance(self) -> dict[int, float]:
+        return {k: min(1.0, k / self.captions) for k in self.at}
+
+
+def retrieval(ranks: Tensor, captions: int) -> Retrieval:
+    """Of places [N] among ``captions`` distinct ones, with the bootstrap's 95 % intervals."""
+    return Retrieval(
+        pictures=len(ranks),
+        captions=captions,
+        at={k: mean_interval((ranks <= k).double()) for k in AT},
+        median=middle_place(ranks),
+    )
+
+
+def middle_place(ranks: Tensor) -> Interval:
+    """The median of places [N], with the bootstrap's 95 % interval."""
+    ranks = ranks.double().cpu().flatten()
+    draws = ranks[resample(len(ranks), 1000)].quantile(0.5, 1)
+    return Interval(ranks.quantile(0.5).item(), *ends(draws))
+
+
+def caption_agreements(matcher: Matcher, vectors: Callable[[Tensor], Tensor]) -> list[Agreement]:
+    """Measures for ``evaluate``: ``vectors`` turns conditions (sentences as bytes) into text vectors [N, D].
+
+    The captions that one is looked for among are those of the other pictures in the same row.
+    """
+    found = _Places(matcher, vectors)
+    says = "share whose caption an expert, fitted on real pictures, finds among the first {} of the row's"
+    shares = [
+        Agreement(name=f"caption@{k}", says=says.format(k), score=partial(_within, found, k)) for k in AT
+    ]
+    place = Agreement(
+        name="caption's place",
+        says="median place of the right caption among the row's, by the same expert; 1 = first",
+        score=found,
+        pool=middle_place,
+        better="lower",
+    )
+    return [*shares, place]
+
+
+def _within(found: _Places, k: int, x: Tensor, c: Tensor) -> Tensor:
+    return (found(x, c) <= k).double()
+
+
+class _Places:
+    """Places of the right captions, computed once for the measures of one row."""
+
+    def __init__(self, matcher: Matcher, vectors: Callable[[Tensor], Tensor]) -> None:
+        self.matcher, self.vectors = matcher, vectors
+        self.row: tuple[Tensor, Tensor] | None = None
+        self.ranks = torch.empty(0)
+
+    def __call__(self, x: Tensor, c: Tensor) -> Tensor:
+        if self.row is None or self.row[0] is not x or self.row[1] is not c:
+            distinct, of = c.unique(dim=0, return_inverse=True)
+            self.ranks = self.matcher.ranks(x, self.vectors(distinct).to(x.device), of.to(x.device)).cpu()
+            self.row = (x, c)
+        return self.ranks
