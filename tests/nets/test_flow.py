@@ -99,10 +99,11 @@ def test_the_log_determinant_is_the_true_one_both_ways(option: str, space: str) 
     flow = stirred(Flow(spec, need(OPTIONS[option])).double())
     x, c = examples(spec, 3).double(), double(condition(spec, 3))
     v, logdet = flow.inverse(x, c)
-    torch.testing.assert_close(logdet, jacobians(flow, x, c), rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(logdet, jacobians(flow, x, c), rtol=1e-8, atol=1e-7)
     back, told = flow.draft(v, c)
-    torch.testing.assert_close(back, x, rtol=1e-7, atol=1e-7)
-    torch.testing.assert_close(told, logdet, rtol=1e-7, atol=1e-7)
+    near = {"rtol": 1e-5, "atol": 1e-5} if option == "spline" else {"rtol": 1e-8, "atol": 1e-8}
+    torch.testing.assert_close(back, x, **near)
+    torch.testing.assert_close(told, logdet, **near)
 
 
 @pytest.mark.parametrize("option", ["tanh", "default", "spline", "invertible"])
@@ -194,16 +195,24 @@ PAPER = FlowConfig(blocks=20, width=128, depth=2, embed=32, coupling="tanh")
 FACES = Spec(size=1, channels=128, condition="vector", width=128)
 
 
-@pytest.mark.parametrize("option", [{}, {"coupling": "affine"}, {"shuffle": "invertible"}])
-def test_a_deep_flow_returns_in_single_precision(option: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("option", "bound"),
+    [
+        ({}, 1e-5),
+        ({"coupling": "affine"}, 1e-5),
+        ({"shuffle": "invertible"}, 1e-5),
+        ({"coupling": "spline"}, 1e-4),
+    ],
+)
+def test_a_deep_flow_returns_in_single_precision(option: dict[str, Any], bound: float) -> None:
     """Twenty blocks of 128 numbers, with weights as torch draws them in the place of the zeros."""
-    flow = Flow(FACES, replace(PAPER, **option)).eval()
+    flow = Flow(FACES, need(replace(PAPER, **option))).eval()
     for name, p in flow.named_parameters():
         if ".last." in name:
             nn.init.uniform_(p, -(128**-0.5), 128**-0.5)
     x, c = 3 * examples(FACES, 64), condition(FACES, 64)
     flow.begin(x, c)
-    assert rounding(flow, x, c) <= 1e-5
+    assert rounding(flow, x, c) <= bound
 
 
 def fitted(flow: Flow, draw: Any, steps: int, lr: float = 2e-3) -> Flow:

@@ -111,21 +111,21 @@ class InvertibleLinear(nn.Module):
         self.lower = nn.Parameter(lower.tril(-1))
         self.upper = nn.Parameter(upper.triu(1))
 
-    def factors(self) -> tuple[Tensor, Tensor]:
-        one = torch.eye(len(self.scale), dtype=self.scale.dtype, device=self.scale.device)
-        return self.lower.tril(-1) + one, self.upper.triu(1) + (self.sign * self.scale.exp()).diag()
+    def weight(self) -> Tensor:
+        """W in double precision: twenty solutions in single lose a digit more than twenty couplings do."""
+        parts = (self.place, self.lower, self.upper, self.sign, self.scale)
+        place, lower, upper, sign, scale = (t.to(wide(t)) for t in parts)
+        one = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
+        return place @ (lower.tril(-1) + one) @ (upper.triu(1) + (sign * scale.exp()).diag())
 
     def inverse(self, x: Tensor, h: Tensor | None) -> Moved:
         with in_float32(x):
-            lower, upper = self.factors()
-            return rows(self.place @ (lower @ upper) @ columns(x), x), self.logdet(x)
+            return rows((self.weight() @ columns(x).to(wide(x))).to(x.dtype), x), self.logdet(x)
 
     def forward(self, v: Tensor, h: Tensor | None) -> Moved:
         with in_float32(v):
-            lower, upper = self.factors()
-            y = self.place.T @ columns(v)
-            y = torch.linalg.solve_triangular(lower, y, upper=False, unitriangular=True)
-            return rows(torch.linalg.solve_triangular(upper, y, upper=True), v), self.logdet(v)
+            y = torch.linalg.solve(self.weight(), columns(v).to(wide(v)))
+            return rows(y.to(v.dtype), v), self.logdet(v)
 
     def logdet(self, x: Tensor) -> Tensor:
         return (self.scale.sum() * places(x)).expand(len(x))
@@ -303,3 +303,8 @@ def columns(x: Tensor) -> Tensor:
 def rows(y: Tensor, x: Tensor) -> Tensor:
     """``columns`` undone, in the shape of x."""
     return y.view(x.transpose(0, 1).shape).transpose(0, 1)
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """Double precision, where the device has it."""
+    return torch.float32 if x.device.type == "mps" else torch.float64
