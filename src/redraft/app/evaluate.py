@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from redraft.app import latent
 from redraft.app.check import open_folder
 from redraft.app.examples import gathered, pairs, store
 from redraft.app.model import Model, refuse_counts
@@ -28,14 +31,15 @@ from redraft.evaluation.evaluate import Agreement, Asked, Score
 from redraft.evaluation.evaluate import evaluate as measure
 from redraft.evaluation.features import FEATURES, Features, JudgeFeatures
 from redraft.evaluation.lpips import Lpips
+from redraft.evaluation.matching import caption_agreements, fit_matcher
 from redraft.evaluation.table import Interval, Scores, short
-from redraft.recipes.run import ADVERSARIAL, Run
+from redraft.recipes.run import ADVERSARIAL
 from redraft.tasks import TASKS
 from redraft.tasks.category import CategoryToPicture
 from redraft.tasks.upscale import Upscale
 from redraft.training.processes import gather_rows, processes, rank, world
 
-JUDGED = ("category", "labels")  # tasks whose pictures a trained judge looks at
+JUDGED = ("category", "labels", "text")  # tasks whose pictures a trained judge looks at
 TRAINING = 20_000  # training pictures that judges and controls see
 
 
@@ -75,10 +79,11 @@ def evaluate(
         say(f"Reading {data}.")
         known, held_out = real_pairs(model, folder, pictures, seed)
         if model.run.task_name in JUDGED:
-            say("Judging needs a classifier of the training pictures: it is trained once, then kept.")
+            say("Judging needs a network that knows the training pictures: it is trained once, then kept.")
         asked = questions(model, known, features)
         say(f"Making and measuring pictures for {len(held_out.target)} held-out ones.")
         scores = measure(drawer(model, refine, seed), known, held_out, asked)
+        scores = replace(scores, ahead=latent.sentences(model, known, held_out, asked))
         if rank() == 0:
             made = page(
                 model, folder, known, held_out, scores, refine=refine, seed=seed, run=folder_out.parent
@@ -116,7 +121,7 @@ def questions(model: Model, known: Pair, features: str) -> Asked:
     """What to ask of the task's pictures; judges are trained here, once for the same pictures."""
     run = model.run
     cache = cache_home() / "judges"
-    agreements, doubt, seen = _agreements(run, known, cache)
+    agreements, doubt, seen = _agreements(model, known, FEATURES.get(features), cache)
     if features == "judge" and seen is None:
         raise UsageError("--features judge is for models of categories; use small or efficientnet.")
     chosen: Features = JudgeFeatures(seen) if features == "judge" else FEATURES[features]()
@@ -134,9 +139,15 @@ def questions(model: Model, known: Pair, features: str) -> Asked:
     )
 
 
-def _agreements(run: Run, known: Pair, cache: Path) -> tuple[list[Agreement], Any, Any]:
+def _agreements(
+    model: Model, known: Pair, features: Callable[[], Features] | None, cache: Path
+) -> tuple[list[Agreement], Any, Any]:
     """Measures of agreement with the condition, an error for pictures without one truth, a classifier."""
-    c, x = known
+    run, (c, x) = model.run, known
+    if run.task_name == "text" and c is not None and features is not None:
+        see = model.bridge.see
+        matcher = fit_matcher(x, see(c), features(), cache)
+        return caption_agreements(matcher, see), lambda x, c: matcher.doubt(x, see(c)), None
     if run.task_name == "category" and c is not None:
         seen = judge.train_judge(x, c, run.task.spec.width, cache=cache)
         says = "share that a classifier trained on the same pictures recognises"
@@ -208,7 +219,7 @@ def table_lines(scores: Scores) -> list[str]:
     shown = [m for m in scores.measures if any(m.name in cells for cells in scores.rows.values())][:6]
     wide = [max(9, len(m.name)) + 2 for m in shown]
     left = max(map(len, scores.rows)) + 1
-    lines = [" " * left + "".join(f"{m.name:>{w}}" for m, w in zip(shown, wide, strict=True))]
+    lines = [*scores.ahead, " " * left + "".join(f"{m.name:>{w}}" for m, w in zip(shown, wide, strict=True))]
     for row, cells in scores.rows.items():
         values = [_cell(cells.get(m.name), m.name, m.digits) for m in shown]
         lines.append(f"{row:<{left}}" + "".join(f"{v:>{w}}" for v, w in zip(values, wide, strict=True)))

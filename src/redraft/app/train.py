@@ -47,7 +47,7 @@ from redraft.methods.solver import Solver
 from redraft.nets.blocks import parameters
 from redraft.nets.style import Style, field_means
 from redraft.recipes import RECIPES, Run, build
-from redraft.recipes.matrix import method_for
+from redraft.recipes.matrix import method_for, only_task
 from redraft.recipes.run import Built
 from redraft.spaces.bridge import Bridge
 from redraft.tasks import TASKS
@@ -127,7 +127,7 @@ def plan(
     folder = report.folder
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
-    name = suited(folder, task)
+    name = suited(folder, task or only_task(method))
     try:
         method = method_for(name, method)
     except UsageError as problem:
@@ -243,6 +243,9 @@ def _next(folder: Folder, run: Run, out: Path, direction: str | None) -> list[st
     given = ""
     if run.task_name == "category":
         given = shlex.quote(folder.categories[0]) + " "
+    elif run.task_name == "text":
+        told = next((e.caption for e in folder.examples["test"] if e.caption), folder.categories[:1])
+        given = shlex.quote(told if isinstance(told, str) else told[0]) + " "
     elif run.task.spec.condition == "picture":
         made = run.task_name in ("recover", "upscale", "colour")  # of the wanted picture
         example = ((not made and folder.given) or folder.examples)["test"][0]

@@ -81,6 +81,7 @@ class Scores:
     worth: Interval | None = None  # rank correlation of energy and per-picture error
     worth_of: str = ""  # what that error is
     points: tuple[tuple[float, float], ...] = ()  # (energy, error) of each refined picture
+    ahead: tuple[str, ...] = ()  # findings that belong before all others
     notes: tuple[str, ...] = ()
     each: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)  # a value a picture, by row
     paired: bool = True  # False: conditions are pictures that have no truth, targets are unrelated to them
@@ -91,6 +92,7 @@ class Scores:
             "change": {k: list(v) for k, v in self.change.items()},
             "worth": None if self.worth is None else list(self.worth),
             "points": [list(p) for p in self.points],
+            "ahead": list(self.ahead),
             "notes": list(self.notes),
             "measures": [dataclasses.asdict(m) for m in self.measures],
         }
@@ -105,6 +107,7 @@ class Scores:
         made["change"] = {k: Interval(*v) for k, v in values["change"].items()}
         made["worth"] = None if values["worth"] is None else Interval(*values["worth"])
         made["points"] = tuple((x, y) for x, y in values["points"])
+        made["ahead"] = tuple(values.get("ahead", ()))
         made["notes"] = tuple(values["notes"])
         made["each"] = {
             row: {k: tuple(v) for k, v in cells.items()} for row, cells in values.get("each", {}).items()

@@ -18,7 +18,7 @@ class Finding(NamedTuple):
 
 def findings(scores: Scores) -> list[Finding]:
     """What takes worth from numbers; then as a reader asks: better? real? true? varied? copied? scored?"""
-    made = [_few(scores), *_lost(scores)]
+    made = [*(Finding(s, "") for s in scores.ahead), _few(scores), *_lost(scores)]
     made += [_refinement(scores, m) for m in _of(scores, "KID", "SSIM", "PSNR", "LPIPS")]
     made += [_refinement(scores, m) for m in _agreements(scores)]
     agrees = _agreement if scores.paired else _content

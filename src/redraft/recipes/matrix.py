@@ -44,6 +44,12 @@ def method_for(task: str, wanted: str | None) -> str:
     return wanted
 
 
+def only_task(method: str | None) -> str | None:
+    """The task of a method that does a single one; None for others."""
+    able = [task for task in TASKS if method in METHODS and why_not(str(method), task) is None]
+    return able[0] if len(able) == 1 else None
+
+
 def adversarial_for(task: Task) -> str:
     """The adversarial method that ``coopinit`` initialises for a task."""
     name = next(name for name, cls in TASKS.items() if cls is type(task))
