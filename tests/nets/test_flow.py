@@ -96,7 +96,8 @@ def jacobians(flow: Flow, x: Tensor, c: Any) -> Tensor:
 @pytest.mark.parametrize("space", SPECS)
 def test_the_log_determinant_is_the_true_one_both_ways(option: str, space: str) -> None:
     spec = SPECS[space]
-    flow = stirred(Flow(spec, need(OPTIONS[option])).double())
+    amount = 0.1 if option == "spline" else 0.2  # splines may be steep enough to lose digits in double, too
+    flow = stirred(Flow(spec, need(OPTIONS[option])).double(), amount)
     x, c = examples(spec, 3).double(), double(condition(spec, 3))
     v, logdet = flow.inverse(x, c)
     torch.testing.assert_close(logdet, jacobians(flow, x, c), rtol=1e-8, atol=1e-7)
