@@ -38,6 +38,7 @@ class ResidualTest:
     def lines(self) -> list[str]:
         """Two sentences for a report."""
         norm, told = self.norm, self.told
+        said = "tells nothing of the condition" if self.independent else "still tells of the condition"
         return [
             f"Held-out residuals ({self.examples} of {self.numbers} numbers): E|v|²/d = {norm.value:.3f} "
             f"[{norm.low:.3f}, {norm.high:.3f}], standard deviation {self.deviation:.3f} (both 1 wanted), "
