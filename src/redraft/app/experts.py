@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.errors import UsageError
@@ -24,8 +26,9 @@ def load(name: str) -> Expert:
     BundleError say what is wrong with the name or the folder.
     """
     kind, _, what = name.partition(":")
-    place = _ours(Path(what)) if kind in ("text", "image", "generator") and what else None
-    return experts.load(name) if place is None else _of_model(place, kind, name)
+    if kind in ("text", "image", "generator") and what and _ours(Path(what)):
+        return _of_model(Path(what), kind, name)
+    return experts.load(name)
 
 
 def lines() -> list[str]:
@@ -45,7 +48,7 @@ def lines() -> list[str]:
 
 
 class Autoencoder(Expert):
-    """A model of ``--method autoencoder``."""
+    """A model of ``--method autoencoder``. ``folder`` holds it: a bundle that is built on it takes a copy."""
 
     net: Any
 
@@ -57,7 +60,7 @@ class Autoencoder(Expert):
             meaning="a latent learnt from own pictures",
             licence="yours",
         )
-        self.hash, self.size = model.hash, model.task.spec.size
+        self.folder, self.hash, self.grey = Path(model.place), model.hash, model.task.spec.channels == 1
 
     def shape(self, size: int) -> Shape:
         return tuple(self.net.latent_shape(size))
@@ -66,7 +69,7 @@ class Autoencoder(Expert):
         return f"redraft {self.hash}"
 
     def represent(self, given: Tensor) -> Tensor:
-        return self.net.encode(given)
+        return self.net.encode(given.mean(1, keepdim=True) if self.grey else given)
 
     def picture(self, z: Tensor) -> Tensor:
         return self.net.decode(z)
@@ -82,19 +85,23 @@ class Generator(Expert):
     net: Any
 
     def __init__(self, model: Any, name: str) -> None:
+        method, spec = model.method, model.task.spec
+        drafts = method.networks.get("initializer") or method.initializer
         super().__init__(
-            model.method.initializer,
+            nn.ModuleDict({"drafts": drafts, "bridge": model.bridge}),
             name=name,
             kind="generator",
             meaning="the noise that a picture is drafted from",
             licence="yours",
         )
-        spec = model.task.spec
-        self.hash, self.size = model.hash, spec.size
+        self.folder, self.hash, self.size = Path(model.place), model.hash, spec.size
         self.categories = spec.width if spec.condition == "category" else 0
-        self.noise = int(torch.Size(self.net.z_shape).numel())
+        self.z_shape = tuple(drafts.z_shape)
+        self.noise = math.prod(self.z_shape)
 
     def shape(self, size: int) -> Shape:
+        if size != self.size:
+            raise UsageError(f"{self.name} makes pictures of {self.size} px, not {size}: --size {self.size}.")
         return (self.noise + self.categories, 1, 1)
 
     def decides(self) -> str:
@@ -103,7 +110,7 @@ class Generator(Expert):
     def picture(self, z: Tensor) -> Tensor:
         noise, category = z.flatten(1).split([self.noise, self.categories], 1)
         c = category.argmax(1) if self.categories else None
-        return self.net(noise.unflatten(1, self.net.z_shape), c)
+        return self.net["bridge"].view(self.net["drafts"](noise.unflatten(1, self.z_shape), c))
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
         """Standard normal noise, and random categories as blurred one-hot numbers, which fills the gaps."""
@@ -115,14 +122,15 @@ class Generator(Expert):
         return z[..., None, None]
 
 
-def _ours(place: Path) -> Path | None:
-    """The folder, if it is a run or a model of redraft."""
-    for folder in (place / "model", place):
-        if (folder / bundle.CONFIG).is_file() and (folder / bundle.WEIGHTS).is_file():
-            return (
-                place if "redraft" in (folder / bundle.CONFIG).read_text("utf-8", "replace")[:200] else None
-            )
-    return None
+def _ours(place: Path) -> bool:
+    """Whether a folder is a run or a model of redraft, whole or not."""
+    if (place / "model").is_dir():
+        return True
+    try:
+        about = json.loads((place / bundle.CONFIG).read_text("utf-8"))
+    except (OSError, ValueError):
+        return (place / "checkpoints").is_dir()  # a run that has no model yet
+    return isinstance(about, dict) and {"format", "redraft"} <= about.keys()
 
 
 def _of_model(place: Path, kind: str, name: str) -> Expert:

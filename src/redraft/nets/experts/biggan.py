@@ -40,6 +40,9 @@ class BigGan(Expert):
         )
 
     def shape(self, size: int) -> Shape:
+        own = int(self.net.config.output_dim)
+        if size != own:
+            raise UsageError(f"{self.name} makes pictures of {own} px, not {size}: --size {own}.")
         return (2 * int(self.net.config.z_dim), 1, 1)
 
     def picture(self, z: Tensor) -> Tensor:
