@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import shared_data
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from conftest import shared_data
 from redraft.core import images
 from redraft.core.errors import BundleError, UsageError
 from redraft.nets.experts import Expert, Shape, load

@@ -94,6 +94,34 @@ def test_another_pooling_is_refused(tmp_path: Path) -> None:
         load(f"text:{folder}")
 
 
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_weights_that_are_missing_are_not_drawn_by_chance(kind: str, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    if kind == "text":
+        file = sentence_folder(tmp_path, None) / "model.safetensors"
+    else:
+        diffusers = pytest.importorskip("diffusers")
+        with quiet("diffusers"):
+            tiny_kl(diffusers).save_pretrained(tmp_path)
+        file = tmp_path / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    for name in [name for name in tensors if name.startswith(("encoder.layer.0.output", "decoder.conv_in"))]:
+        del tensors[name]
+    save_file(tensors, file, metadata={"format": "pt"})
+    with pytest.raises(BundleError, match=r"lacks \d of the weights|cannot be read as a model"):
+        load(f"{kind}:{tmp_path}")
+
+
+def test_sentences_without_their_words(tmp_path: Path) -> None:
+    folder = sentence_folder(tmp_path, None)
+    for file in folder.iterdir():
+        if "token" in file.name or "vocab" in file.name:
+            file.unlink()
+    with pytest.raises(BundleError, match="its words .tokenizer.json. are missing"):
+        load(f"text:{folder}")
+
+
 def test_a_moved_folder_is_the_same_expert(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     folder = sentence_folder(tmp_path / "a", None)
@@ -255,7 +283,7 @@ def test_biggan_with_own_weights(tmp_path: Path) -> None:
         expected = net(z[:2, :6, 0, 0], F.one_hot(torch.tensor([1, 4]), 5).float(), 1.0)
     torch.testing.assert_close(expert.decode(exact[..., None, None]), expected)
     with pytest.raises(UsageError, match="cannot represent"):
-        expert(pictures())
+        expert(pictures(size=8))
     torch.save({"a": 1, "b": torch.zeros(1)}, tmp_path / "pytorch_model.bin")
     with pytest.raises(BundleError, match=r"not those of its config|other things than tensors"):
         load(f"generator:{tmp_path}")

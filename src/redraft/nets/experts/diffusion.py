@@ -5,12 +5,18 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from redraft.core.errors import BundleError, UsageError
 from redraft.nets.experts.expert import Expert, Shape, multiple_of
-from redraft.nets.experts.hugging import config_of, folder_of, reading, refuse_pickles
+from redraft.nets.experts.hugging import (
+    config_of,
+    drawn_alike,
+    folder_of,
+    reading,
+    refuse_gaps,
+    refuse_pickles,
+)
 from redraft.nets.experts.taef2 import NAME as NEAREST
 
 GET = 'pip install "redraft[diffusion]"'
@@ -66,8 +72,10 @@ def autoencoder(what: str) -> Latent:
     refuse_pickles(folder)
     if not importlib.util.find_spec("diffusers"):
         raise UsageError(f"{name} is read by diffusers, which is missing: {GET}; or use {NEAREST}.")
-    with reading(folder, "diffusers"), torch.random.fork_rng(devices=[]):
+    how = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    with reading(folder, "diffusers"), drawn_alike():
         import diffusers
 
-        net = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        net, found = getattr(diffusers, kind).from_pretrained(folder, **how)
+    refuse_gaps(folder, found)
     return Latent(net, name)

@@ -7,10 +7,12 @@ import importlib.util
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from redraft.core.errors import BundleError, UsageError
 
@@ -80,6 +82,24 @@ def refuse_pickles(folder: Path) -> None:
             "model.save_pretrained(FOLDER, safe_serialization=True)."
         )
     raise BundleError(f"{folder} is incomplete: there are no weights (*.safetensors) in it.")
+
+
+def refuse_gaps(folder: Path, found: Mapping[str, Any], spare: str = "") -> None:
+    """BundleError where weights were missing, which the libraries draw by chance; ``spare`` ones may be."""
+    missing = sorted(name for name in found["missing_keys"] if not (spare and name.startswith(spare)))
+    if missing:
+        raise BundleError(
+            f"{folder} lacks {len(missing)} of the weights that its config.json tells of, the first "
+            f"{missing[0]}: fetch the model again."
+        )
+
+
+@contextmanager
+def drawn_alike() -> Iterator[None]:
+    """Weights that a file lacks are the same every time, and nobody else's dice are touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 @contextmanager

