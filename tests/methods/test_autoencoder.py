@@ -53,7 +53,7 @@ def step(method: Autoencoder, done: float = 0.0) -> tuple[list, dict[str, Tensor
 def made_by(method: Autoencoder) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     net, (_, x) = method.initializer, pictures()
     mean, logvar = net.posterior(x)
-    z = mean + (logvar / 2).exp() * BatchNoise(stream(2)).normal(4, *net.latent_shape)
+    z = mean + (logvar / 2).exp() * BatchNoise(stream(2)).normal(4, *net.z_shape)
     return mean, logvar, z, net.decode(z)
 
 
@@ -87,7 +87,7 @@ def test_without_a_learned_scale_s_is_left_alone() -> None:
 @pytest.mark.parametrize("latent", ["vector", "spatial"])
 def test_the_codes_mean_and_spread_are_learnt_by_likelihood_and_move_nothing_else(latent: str) -> None:
     net = autoencoder(latent).initializer
-    z = 2 * torch.randn(400, *net.latent_shape, generator=stream(0)) + 1
+    z = 2 * torch.randn(400, *net.z_shape, generator=stream(0)) + 1
     z.requires_grad_()
     mean, sd = net.codes()
     theirs = -Normal(mean, sd).log_prob(z).mean() - 0.5 * torch.log(torch.tensor(2 * torch.pi))

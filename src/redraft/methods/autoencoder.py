@@ -84,10 +84,14 @@ class Autoencoder(nn.Module):
         contest = {} if self.discriminator is None else {"solver": self.discriminator}
         return {**contest, "initializer": self.initializer}
 
+    def begin(self, batch: Pair) -> None:
+        """Start from the principal components of some thousand real pictures: once, before training."""
+        self.initializer.begin(batch.target)
+
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         net, x = self.initializer, batch.target
         mean, logvar = net.posterior(x)
-        z = mean + (0.5 * logvar).exp() * rng.normal(len(x), *net.latent_shape)
+        z = mean + (0.5 * logvar).exp() * rng.normal(len(x), *net.z_shape)
         made = net.decode(z)
         own, values = self.reconstruction(x, made)
         divergence = kl(mean, logvar)
