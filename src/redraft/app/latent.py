@@ -1,0 +1,57 @@
+"""What is said of a model before all else: what its latent space loses, and what its residual still tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from redraft.app.model import Model
+from redraft.core.types import Pair
+from redraft.evaluation.evaluate import Asked
+from redraft.evaluation.reconstruction import Reconstruction, reconstruction
+from redraft.evaluation.residual import residual_test
+from redraft.methods.autoencoder import Autoencoder
+from redraft.methods.fusion import WANTED, Fusion, domain
+
+MOST = 500  # held-out pictures that are looked at
+FEWEST = 20  # that a test of the residual takes
+
+
+def sentences(model: Model, known: Pair, held_out: Pair, asked: Asked) -> tuple[str, ...]:
+    """Findings that belong before all others; () for a model that works on pixels."""
+    lost = losses(model, known.target, held_out.target[:MOST], asked)
+    told = residuals(model, held_out, asked)
+    return (*([] if lost is None else [lost.says()]), *told)
+
+
+def losses(model: Model, train: Tensor, test: Tensor, asked: Asked) -> Reconstruction | None:
+    """Held-out pictures as they come back from the latent space; None where there is none to go to."""
+    back = _there_and_back(model)
+    return None if back is None else reconstruction(back, train, test, asked.features, asked.distance)
+
+
+def _there_and_back(model: Model) -> Callable[[Tensor], Tensor] | None:
+    device, bridge = model.device, model.bridge
+    if isinstance(model.method, Autoencoder):
+        net = model.method.initializer
+        return lambda x: net.decode(net.encode(x.to(device))).cpu()
+    if bridge.target is not None and bridge.target.kind == "autoencoder":
+        return lambda x: bridge.view(bridge.wanted(x.to(device))).cpu()
+    return None
+
+
+def residuals(model: Model, held_out: Pair, asked: Asked) -> list[str]:
+    """Whether a flow has learnt what the condition does not say; [] for other methods, or few pictures."""
+    method, bridge = model.method, model.bridge
+    c, x = held_out
+    if not isinstance(method, Fusion) or len(x) < FEWEST:
+        return []
+    wanted = bridge.wanted(x[:MOST].to(model.device))
+    raw = None if c is None else c[:MOST].to(model.device)
+    given = domain(wanted, WANTED) if method.domains else bridge.given(raw)
+    v = method.residual(wanted, given).cpu()
+    if raw is None or given is None or method.domains:
+        return residual_test(v, torch.zeros(len(v), 1)).lines()[:1]
+    return residual_test(v, given.cpu() if given.ndim < 3 else asked.describe(raw).cpu()).lines()
