@@ -37,10 +37,11 @@ from redraft.core import images
 from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.rng import BatchNoise, PictureNoise, stream
 from redraft.core.types import Pair
-from redraft.data import Folder, Report, Store, embedded_names, in_order
+from redraft.data import Folder, Loader, Report, Store, embedded_names, in_order
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.evaluation.cost import peak, reset_peak
+from redraft.methods.autoencoder import Autoencoder
 from redraft.methods.fusion import Fusion
 from redraft.methods.method import Method
 from redraft.methods.solver import Solver
@@ -58,6 +59,7 @@ from redraft.training.processes import barrier, processes, rank, world
 STYLED = 50_000  # training pairs that the style is fitted to
 HELD_OUT = 512  # real pairs whose energies are kept for the score
 FIRST = 512  # training pairs that a flow is initialised from
+PRINCIPAL = (2000, 2**26)  # pictures, and numbers in them, at most that principal components are found from
 
 
 def train(
@@ -285,6 +287,8 @@ def begin(method: Built, training: Store, run: Run, device: torch.device, see: S
     """What is found from the training pictures before the first step; a resumed run finds the same."""
     if isinstance(method, Fusion):
         method.begin(_some(training, run, device, see))
+    if isinstance(method, Autoencoder):
+        method.begin(_spread(training, run, device))
     style: Style | None = getattr(method, "style", None)
     if style is not None:
         every = pairs(training, run, device, run.seed, most=STYLED)
@@ -299,6 +303,14 @@ def _some(training: Store, run: Run, device: torch.device, see: See | None) -> P
     noise = BatchNoise(stream(run.seed, "begin"))
     raws = itertools.islice(in_order(training, 64), FIRST // 64)
     return gathered(pair_of(raw, run, noise, device, see) for raw in raws)
+
+
+def _spread(training: Store, run: Run, device: torch.device) -> Pair:
+    """Up to 2,000 training pictures from all over the folder, in every process the same."""
+    spec, (most, numbers) = run.task.spec, PRINCIPAL
+    n = max(1, min(len(training), most, numbers // (spec.channels * spec.size**2)))
+    raw = Loader(training, batch=n, seed=run.seed, size=spec.size).batch(0)
+    return pair_of(raw, run, BatchNoise(stream(run.seed, "begin")), device)
 
 
 def card(run: Run, about: Mapping[str, object]) -> str:
