@@ -38,6 +38,7 @@ SHORT = 3  # letters: a vocabulary holds the short words of many languages
 class Sentences(Expert):
     """Sentences -> [N, D] float32."""
 
+    batch = 64
     net: Any
 
     def __init__(
