@@ -30,9 +30,8 @@ SMALL = [
     "train.batch=4",
     "train.steps=6",
     "train.checkpoint_every=2",
-    "method.langevin.steps=2",
-    "method.langevin.noise=0.01",
 ]
+CHAIN = ["method.langevin.steps=2", "method.langevin.noise=0.01"]
 NOTHING = Nothing(size=16, channels=1)
 CATEGORY = CategoryToPicture(size=16, channels=1, names=("a", "b", "c"))
 PICTURE = PictureToPicture(size=16, channels=1, condition_channels=1)
@@ -52,24 +51,42 @@ SUBJECTS = {
     "coopinit, category": ("coopinit", CATEGORY),
     "coopinit, picture": ("coopinit", PICTURE),
     "coopinit, unpaired": ("coopinit", UNPAIRED),
+    "autoencoder": ("autoencoder", NOTHING),
+    "autoencoder, adversarial": ("autoencoder", NOTHING),
+    "fusion": ("fusion", NOTHING),
+    "fusion, category": ("fusion", CATEGORY),
+    "fusion, picture": ("fusion", PICTURE),
+    "fusion, unpaired": ("fusion", UNPAIRED),
     "solver": ("solver", NOTHING),
     "solver, picture": ("solver", PICTURE),
 }
 
 
+FLOW = ["networks.flow.blocks=2", "networks.flow.width=8", "networks.flow.embed=4"]
 SETTINGS = {
     "gan, residual": ["networks.solver=residual", "networks.initializer=residual", "method.loss=hinge"],
     "gan, style": ["networks.solver=style", "networks.initializer=style"],
     "gan, ada": ["method.ada=0.6", "train.lr.augmentation=0.3", "train.betas.augmentation=[0.0,0.9]"],
     "gan, wasserstein": ["method.loss=wasserstein", "method.r1=0", "method.gradient_penalty=10"],
     "coopinit, category": ["coopinit.optimizers=keep"],
+    "autoencoder": ["networks.autoencoder.width=4"],
+    "autoencoder, adversarial": [
+        "networks.autoencoder.latent=spatial",
+        "networks.autoencoder.width=4",
+        "networks.solver=modern",  # instance norm of a picture that is all but grey makes rounding large
+        "method.adversarial=0.5",
+        "method.start=0.4",
+    ],
+    **{f"fusion{kind}": FLOW for kind in ("", ", category", ", picture", ", unpaired")},
 }
 
 
 def the_run(name: str, recipe: str = "modern", *more: str) -> Run:
     method, task = SUBJECTS[name]
+    run = RECIPES[recipe](task, method, 100, 0)
+    chain = CHAIN if run.solver_steps else []
     half = ["coopinit.share=0.5"] if method == "coopinit" else []  # both stages in six steps
-    return RECIPES[recipe](task, method, 100, 0).override([*SMALL, *half, *SETTINGS.get(name, []), *more])
+    return run.override([*SMALL, *chain, *half, *SETTINGS.get(name, []), *more])
 
 
 def batch_at(name: str, t: int, n: int = 4) -> Pair:
@@ -89,9 +106,11 @@ def trained(name: str, out: Path, run: Run, **options: object) -> torch.Tensor:
 
 def untrained(name: str, run: Run) -> torch.nn.Module:
     method = build(run)
+    some = batch_at(name, 99, 40)
     if getattr(method, "style", None) is not None:
-        c, x = batch_at(name, 99, 40)
-        method.style.fit(x, c)
+        method.style.fit(some.target, some.condition)
+    if hasattr(method, "begin"):
+        method.begin(some)
     return method
 
 
@@ -172,6 +191,8 @@ def even(name: str, *more: str) -> Run:
 
 def stages(run: Run) -> tuple[float, ...]:
     """Shares of the training in which all its stages are met."""
+    if getattr(run.method, "adversarial", 0):
+        return (0.9,)  # earlier there is no contest
     return (0.0, 0.9) if run.coopinit.share else (0.0,)
 
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import yaml
 
+from redraft.app.begin import pictures_key
 from redraft.app.examples import store
 from redraft.app.refuse import refuse_file, refuse_settings
 from redraft.app.story import distinct
-from redraft.app.train import pictures_key, plan, settle
+from redraft.app.train import plan, settle
 from redraft.core.config import to_dict
 from redraft.core.errors import RedraftError, UsageError, unknown
 from redraft.data import Folder, Report

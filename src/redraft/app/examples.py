@@ -50,7 +50,13 @@ def batches(data: Store, run: Run, device: torch.device, see: See | None = None)
 
 
 def pairs(
-    data: Store, run: Run, device: torch.device, seed: int, most: int | None = None, batch: int = 64
+    data: Store,
+    run: Run,
+    device: torch.device,
+    seed: int,
+    most: int | None = None,
+    batch: int = 64,
+    see: See | None = None,
 ) -> Iterator[Pair]:
     """The split in order, as pairs on the device; what a task draws (holes) is a function of the seed."""
     noise = BatchNoise(stream(seed, "held-out"))
@@ -60,7 +66,7 @@ def pairs(
         if take <= 0:
             return
         seen += take
-        pair = pair_of(raw, run, noise, device)
+        pair = pair_of(raw, run, noise, device, see)
         yield Pair(None if pair.condition is None else pair.condition[:take], pair.target[:take])
 
 

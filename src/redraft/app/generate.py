@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from redraft.app.model import Made, Model, refuse_counts
+from redraft.app.made import Made
+from redraft.app.model import Model, refuse_counts
 from redraft.app.refuse import refuse_empty, refuse_seed
 from redraft.app.show import one_first, say, write_trace
 from redraft.app.story import distinct, stem

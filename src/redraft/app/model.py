@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from redraft.app.bridges import Viewed, copy_experts
 from redraft.app.bridges import bridge as bridge_of
-from redraft.app.story import about_condition, about_versions, distinct, plain, stem
+from redraft.app.made import Made, best, join, together
+from redraft.app.story import about_condition, about_versions, plain
 from redraft.core import images
 from redraft.core.errors import BundleError, UsageError
 from redraft.core.rng import PictureNoise
@@ -32,55 +33,6 @@ if TYPE_CHECKING:
 
 Condition: TypeAlias = "str | Path | np.ndarray | PIL.Image.Image"
 CHUNK = 16  # pictures made together; recorded with each picture, so that a replay is exact
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a model made: row i of every field belongs to picture i.
-
-    ``percentiles`` [N]: share of held-out real pictures, in per cent, that the solver finds worse.
-    ``novelty`` [N]: per cent of held-out conditions that are nearer to those trained on; None where the
-    condition is no picture. Beyond 99 it is unlike anything seen.
-    """
-
-    images: Tensor  # [N, C, H, W] in [-1, 1]
-    drafts: Tensor
-    energies: Tensor  # [N]
-    draft_energies: Tensor
-    percentiles: Tensor
-    novelty: Tensor | None
-    variants: list[int]  # which variant of its condition
-    trace: list[Tensor] = field(default_factory=list)  # K + 1 pictures [N, C, H, W]
-    trace_energies: Tensor | None = None  # [K, N]
-    chunks: list[list[int]] = field(default_factory=list)  # variants that were made together with it
-    places: list[int] = field(default_factory=list)  # its place among them
-    stories: list[dict[str, str]] = field(default_factory=list)  # how each was made, as its PNG says
-
-    def __repr__(self) -> str:
-        n, c, h, w = self.images.shape
-        return f"Made({n} pictures of {w} x {h} px, {c} channels)"
-
-    @property
-    def pictures(self) -> list[PIL.Image.Image]:
-        """The pictures for Pillow: "RGB", or "L" where they are grey."""
-        from PIL import Image
-
-        return [
-            Image.fromarray(a[..., 0] if a.shape[-1] == 1 else a) for a in map(images.to_array, self.images)
-        ]
-
-    def save(self, folder: str | Path, bits: int = 8) -> list[Path]:
-        """Write PNGs that say how they were made into ``folder``; refuses to write over a file."""
-        wanted = [
-            f"{stem(told.get('condition'))}-{v}" for told, v in zip(self.stories, self.variants, strict=True)
-        ]
-        paths = [Path(folder) / f"{name}.png" for name in distinct(wanted)]
-        for path in paths:
-            if path.exists():
-                raise UsageError(f"{path} exists already; save into another folder.")
-        for path, picture, told in zip(paths, self.images, self.stories, strict=True):
-            images.write(picture, path, {f"redraft:{k}": v for k, v in told.items()}, bits=bits)
-        return paths
 
 
 class Model:
@@ -179,14 +131,14 @@ class Model:
         for i in range(1 if c is None else len(c)):
             row = None if c is None else c[i : i + 1].expand(tried, *c.shape[1:])
             part = self.make(row, list(range(tried)), refine=refine, seed=seed, trace=trace)
-            part = part if best_of is None else _best(part, variants)
+            part = part if best_of is None else best(part, variants)
             about = {} if given is None else about_condition(given[i])
             parts.append(replace(part, stories=self._stories(part, seed, refine, about)))
-        return _together(parts)
+        return together(parts)
 
     def like(
         self,
-        condition: Condition,
+        condition: Condition | None,
         exemplar: str | Path,
         of: Condition | None = None,
         *,
@@ -218,7 +170,7 @@ class Model:
             self._scored(pictures, energies), stories=[about_versions() | {"model_hash": self.hash} | about]
         )
 
-    def _one(self, condition: Condition, seed: int) -> Tensor | None:
+    def _one(self, condition: Condition | None, seed: int) -> Tensor | None:
         c = self.read(condition, seed)
         return None if c is None else c.to(self.device)
 
@@ -325,7 +277,7 @@ class Model:
             parts.append(self.viewed.generate(rows, len(some), noise, refine=refine, trace=trace))
             chunks += [some] * len(some)
             places += range(len(some))
-        whole = _join(parts)
+        whole = join(parts)
         novelty = self.calibration.novelty(c)
         return Made(
             images=whole.images.clamp(-1, 1),
@@ -347,52 +299,6 @@ def _dotted(calibration: Calibration) -> dict[str, Tensor]:
 
 
 _A = {"category": "a category", "picture": "a picture", "sentence": "a sentence"}
-
-
-def _join(parts: list[Sample]) -> Sample:
-    traces: Iterator[tuple[Tensor, ...]] = zip(*(p.trace for p in parts), strict=True)
-    return Sample(
-        drafts=torch.cat([p.drafts.cpu() for p in parts]),
-        images=torch.cat([p.images.cpu() for p in parts]),
-        draft_energies=torch.cat([p.draft_energies.cpu() for p in parts]),
-        energies=torch.cat([p.energies.cpu() for p in parts]),
-        trace=[torch.cat([t.cpu() for t in step]) for step in traces],
-        trace_energies=torch.cat([p.trace_energies.cpu() for p in parts], 1),
-    )
-
-
-def _together(parts: list[Made]) -> Made:
-    """The pictures of several conditions as one."""
-    if len(parts) == 1:
-        return parts[0]
-    values: dict[str, Any] = {}
-    for field_ in fields(Made):
-        each = [getattr(part, field_.name) for part in parts]
-        if field_.name == "trace":
-            values["trace"] = [torch.cat(step) for step in zip(*each, strict=True)]
-        elif isinstance(each[0], Tensor):
-            values[field_.name] = torch.cat(each, 1 if field_.name == "trace_energies" else 0)
-        else:
-            values[field_.name] = None if each[0] is None else [item for part in each for item in part]
-    return Made(**values)
-
-
-def _best(made: Made, most: int) -> Made:
-    """The ``most`` pictures of one condition with the lowest energies, the lowest first."""
-    rows = made.energies.argsort()[:most]
-    return Made(
-        images=made.images[rows],
-        drafts=made.drafts[rows],
-        energies=made.energies[rows],
-        draft_energies=made.draft_energies[rows],
-        percentiles=made.percentiles[rows],
-        novelty=None if made.novelty is None else made.novelty[rows],
-        variants=[made.variants[i] for i in rows.tolist()],
-        trace=[t[rows] for t in made.trace],
-        trace_energies=None if made.trace_energies is None else made.trace_energies[:, rows],
-        chunks=[made.chunks[i] for i in rows.tolist()],
-        places=[made.places[i] for i in rows.tolist()],
-    )
 
 
 def refuse_counts(variants: int, best_of: int | None, refine: int | None) -> None:

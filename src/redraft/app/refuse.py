@@ -70,7 +70,7 @@ def refuse_run(run: Run, processes: int) -> None:
         raise UsageError(
             f"reading.margin lies between 0 and the size, {spec.size}, not {run.reading.margin}."
         )
-    if run.method_name in ("coopnets", "ccoopnets", "solver") and run.method.langevin.steps < 1:
+    if run.method_name in ("coopnets", "ccoopnets", "solver") and run.solver_steps < 1:
         raise UsageError(
             "method.langevin.steps is at least 1 in training; drafts alone: generate --refine 0."
         )

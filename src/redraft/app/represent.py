@@ -129,15 +129,19 @@ def _views(
     data: Store, run: Run, bridge: Bridge, side: str, views: int, device: torch.device
 ) -> Iterator[Tensor]:
     """What the expert of a side makes of all its pictures, first as they are, then mirrored."""
-    swap = side == "given" and not data.paired
-    if swap:  # the given side has rows of its own: it takes the wanted one's place, and gives it back
+    swap = side == "given" and not data.paired and data.condition is not None
+    if (
+        swap and data.condition is not None
+    ):  # rows of its own: it takes the wanted one's place and gives it back
         data = replace(data, target=data.condition, condition=data.target)
     for view in range(views):
         noise, parts = BatchNoise(stream(run.seed, "represent")), []
         for raw in in_order(data, BATCH):
-            raw = raw._replace(target=raw.condition, condition=raw.target) if swap else raw
+            if swap and raw.condition is not None:
+                raw = raw._replace(target=raw.condition, condition=raw.target)
             c, x = run.task.pair((_mirrored(raw) if view else raw).to(device), noise)
-            parts.append((bridge.look(x) if side == "wanted" else bridge.see(c)).cpu().half())
+            code = bridge.look(x) if side == "wanted" or c is None else bridge.see(c)
+            parts.append(code.cpu().half())
         yield torch.cat(parts)
 
 

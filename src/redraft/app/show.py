@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from redraft.app.model import Made
+from redraft.app.made import Made
 from redraft.core import images
 from redraft.core.errors import RedraftError
 from redraft.spaces.pixels import match_channels

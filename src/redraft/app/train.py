@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import math
 import shlex
 from collections.abc import Callable, Iterable, Mapping
@@ -15,9 +13,10 @@ import torch
 from torch import Tensor
 
 from redraft.app import foreign
+from redraft.app.begin import begin, pictures_key, seen
 from redraft.app.bridges import Viewed, bridge, ends, is_end
 from redraft.app.check import instead, open_folder, suited
-from redraft.app.examples import See, batches, gathered, pair_of, pairs, spread_out, store
+from redraft.app.examples import batches, gathered, pairs, spread_out, store
 from redraft.app.model import Model
 from redraft.app.progress import Teller
 from redraft.app.refuse import (
@@ -31,35 +30,26 @@ from redraft.app.refuse import (
     refuse_settings,
     refuse_size,
 )
-from redraft.app.represent import represent
 from redraft.app.show import say
 from redraft.core import images
 from redraft.core.errors import DataError, UsageError, unknown
-from redraft.core.rng import BatchNoise, PictureNoise, stream
+from redraft.core.rng import PictureNoise
 from redraft.core.types import Pair
-from redraft.data import Folder, Loader, Report, Store, embedded_names, in_order
+from redraft.data import Folder, Report, Store, embedded_names
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.evaluation.cost import peak, reset_peak
-from redraft.methods.autoencoder import Autoencoder
-from redraft.methods.fusion import Fusion
 from redraft.methods.method import Method
 from redraft.methods.solver import Solver
 from redraft.nets.blocks import parameters
-from redraft.nets.style import Style, field_means
 from redraft.recipes import RECIPES, Run, build
 from redraft.recipes.matrix import method_for, only_task
-from redraft.recipes.run import Built
-from redraft.spaces.bridge import Bridge
 from redraft.tasks import TASKS
 from redraft.training import pick_device
 from redraft.training import train as fit
 from redraft.training.processes import barrier, processes, rank, world
 
-STYLED = 50_000  # training pairs that the style is fitted to
 HELD_OUT = 512  # real pairs whose energies are kept for the score
-FIRST = 512  # training pairs that a flow is initialised from
-PRINCIPAL = (2000, 2**26)  # pictures, and numbers in them, at most that principal components are found from
 
 
 def train(
@@ -186,7 +176,7 @@ def fit_run(
         f"Task {run.task_name}, method {run.label} ({run.recipe}), {run.task.spec.size} px, "
         f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
     )
-    see = _seen(training, run, between, device)
+    see = seen(training, run, between, device)
     begin(method, training, run, device, see)
     view = partial(Viewed, bridge=between, keep=run.task.keep)
     some = gathered(pairs(held_out, run, device, run.seed, most=HELD_OUT))
@@ -230,16 +220,6 @@ def fit_run(
     return out
 
 
-def pictures_key(data: Store) -> str:
-    """Tells whether a run goes on with the pictures that it began with: their names and a few of them."""
-    told = (data.names, data.target.shape, *([data.captions] if data.captions else []))
-    digest = hashlib.blake2b(repr(told).encode("utf-8", "surrogateescape"))
-    for arrays in (data.target, data.condition):
-        if arrays is not None:
-            digest.update(arrays[:: max(1, len(arrays) // 64)].tobytes())
-    return digest.hexdigest()[:16]
-
-
 def _next(folder: Folder, run: Run, out: Path, direction: str | None) -> list[str]:
     """What to do with the model: two lines to copy."""
     given = ""
@@ -272,45 +252,6 @@ def _tell_skipped(*stores: Store) -> None:
         say(f"Left out: {sentence}")
     if len(skipped) > 5:
         say(f"... and {len(skipped) - 5} more; see: redraft data check")
-
-
-def _seen(training: Store, run: Run, between: Bridge, device: torch.device) -> See | None:
-    """How experts see the training pictures, whose scales are fitted here; None where there are none."""
-    if between.open:
-        return None
-    codes = represent(training, run, between, pictures_key(training), device)
-    codes.fit(between)
-    return partial(codes.see, between)
-
-
-def begin(method: Built, training: Store, run: Run, device: torch.device, see: See | None) -> None:
-    """What is found from the training pictures before the first step; a resumed run finds the same."""
-    if isinstance(method, Fusion):
-        method.begin(_some(training, run, device, see))
-    if isinstance(method, Autoencoder):
-        method.begin(_spread(training, run, device))
-    style: Style | None = getattr(method, "style", None)
-    if style is not None:
-        every = pairs(training, run, device, run.seed, most=STYLED)
-        thumbnails = gathered(Pair(field_means(c), field_means(x)) for c, x in every if c is not None)
-        assert thumbnails.condition is not None
-        said = style.fit(thumbnails.target.to(device), thumbnails.condition.to(device))
-        say(f"Conditions explain {max(said, 0):.0%} of the pictures' colour and light; z chooses the rest.")
-
-
-def _some(training: Store, run: Run, device: torch.device, see: See | None) -> Pair:
-    """The first few hundred training pairs, in every process the same."""
-    noise = BatchNoise(stream(run.seed, "begin"))
-    raws = itertools.islice(in_order(training, 64), FIRST // 64)
-    return gathered(pair_of(raw, run, noise, device, see) for raw in raws)
-
-
-def _spread(training: Store, run: Run, device: torch.device) -> Pair:
-    """Up to 2,000 training pictures from all over the folder, in every process the same."""
-    spec, (most, numbers) = run.task.spec, PRINCIPAL
-    n = max(1, min(len(training), most, numbers // (spec.channels * spec.size**2)))
-    raw = Loader(training, batch=n, seed=run.seed, size=spec.size).batch(0)
-    return pair_of(raw, run, BatchNoise(stream(run.seed, "begin")), device)
 
 
 def card(run: Run, about: Mapping[str, object]) -> str:

@@ -1,0 +1,67 @@
+"""What is found from the training pictures before the first step; a resumed run finds the same."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+
+import torch
+
+from redraft.app.examples import See, gathered, pair_of, pairs
+from redraft.app.represent import represent
+from redraft.app.show import say
+from redraft.core.rng import BatchNoise, stream
+from redraft.core.types import Pair
+from redraft.data import Loader, Store
+from redraft.methods.autoencoder import Autoencoder
+from redraft.methods.fusion import Fusion
+from redraft.nets.style import Style, field_means
+from redraft.recipes.run import Built, Run
+from redraft.spaces.bridge import Bridge
+
+STYLED = 50_000  # training pairs that the style is fitted to
+STARTED = 512  # that a flow's scales are found from
+PRINCIPAL = 2000  # that an autoencoder's principal components are found from
+NUMBERS = 2**26  # in these pictures, at most
+
+
+def seen(training: Store, run: Run, between: Bridge, device: torch.device) -> See | None:
+    """How experts see the training pictures, whose scales are fitted here; None where there are none."""
+    if between.open:
+        return None
+    codes = represent(training, run, between, pictures_key(training), device)
+    codes.fit(between)
+    return partial(codes.see, between)
+
+
+def begin(method: Built, training: Store, run: Run, device: torch.device, see: See | None) -> None:
+    """Start a flow's scales, an autoencoder's components, a style: closed forms of the training pictures."""
+    if isinstance(method, Fusion):
+        method.begin(_spread(training, run, device, see, STARTED))
+    if isinstance(method, Autoencoder):
+        method.begin(_spread(training, run, device, see, PRINCIPAL))
+    style: Style | None = getattr(method, "style", None)
+    if style is not None:
+        every = pairs(training, run, device, run.seed, most=STYLED, see=see)
+        thumbnails = gathered(Pair(field_means(c), field_means(x)) for c, x in every if c is not None)
+        assert thumbnails.condition is not None
+        said = style.fit(thumbnails.target.to(device), thumbnails.condition.to(device))
+        say(f"Conditions explain {max(said, 0):.0%} of the pictures' colour and light; z chooses the rest.")
+
+
+def _spread(training: Store, run: Run, device: torch.device, see: See | None, most: int) -> Pair:
+    """Up to so many training pairs from all over the folder, in every process the same."""
+    spec = run.task.spec
+    n = max(1, min(len(training), most, NUMBERS // (spec.channels * spec.size**2)))
+    raw = Loader(training, batch=n, seed=run.seed, size=spec.size).batch(0)
+    return pair_of(raw, run, BatchNoise(stream(run.seed, "begin")), device, see)
+
+
+def pictures_key(data: Store) -> str:
+    """Tells whether a run goes on with the pictures that it began with: their names and a few of them."""
+    told = (data.names, data.target.shape, *([data.captions] if data.captions else []))
+    digest = hashlib.blake2b(repr(told).encode("utf-8", "surrogateescape"))
+    for arrays in (data.target, data.condition):
+        if arrays is not None:
+            digest.update(arrays[:: max(1, len(arrays) // 64)].tobytes())
+    return digest.hexdigest()[:16]
