@@ -16,6 +16,7 @@ from redraft.core.errors import DataError, UsageError
 from redraft.core.rng import stream
 from redraft.core.types import Spec
 from redraft.nets.blocks import parameters
+from redraft.nets.couplings import ActNorm
 from redraft.nets.flow import Flow, FlowConfig
 
 SMALL = FlowConfig(blocks=3, width=12, embed=5)
@@ -102,18 +103,19 @@ def test_the_log_determinant_is_the_true_one_both_ways(option: str, space: str) 
     v, logdet = flow.inverse(x, c)
     torch.testing.assert_close(logdet, jacobians(flow, x, c), rtol=1e-8, atol=1e-7)
     back, told = flow.draft(v, c)
-    near = {"rtol": 1e-5, "atol": 1e-5} if option == "spline" else {"rtol": 1e-8, "atol": 1e-8}
+    near = {"rtol": 1e-5, "atol": 1e-5} if option == "spline" else {"rtol": 1e-7, "atol": 1e-7}
     torch.testing.assert_close(back, x, **near)
     torch.testing.assert_close(told, logdet, **near)
 
 
 @pytest.mark.parametrize("option", ["tanh", "default", "spline", "invertible"])
 def test_every_layer_by_itself(option: str) -> None:
+    heads = OPTIONS[option].heads
     flow = stirred(
         Flow(SPECS["vector"], replace(need(OPTIONS[option]), activation="inv_leaky_relu")).double()
     )
-    x, h = examples(SPECS["vector"], 1).double().flatten(1), torch.randn(1, 5).double()
-    for layer in flow.levels[0]:
+    x, h = examples(SPECS["vector"], 1).double().flatten(1), tuple(torch.randn(2, 1, 12 * heads).double())
+    for layer in flow.levels[0].blocks[1]:
         assert isinstance(layer, nn.Module)
 
         def v(x: Tensor, layer: Any = layer) -> Tensor:
@@ -294,12 +296,18 @@ def test_the_start_goes_through_the_blocks_in_turn() -> None:
     flow = stirred(Flow(spec, SMALL), 0.3)
     x, c = examples(spec, 300), condition(spec, 300)
     flow.begin(x, c)
-    y, h = x.flatten(1), flow.embed(c)[0]
-    for layer in flow.levels[0]:
-        y = layer.inverse(y, h)[0]
-        if type(layer).__name__ == "ActNorm":
+    (level,) = flow.levels
+
+    def see(layer: nn.Module, y: Tensor) -> None:
+        if isinstance(layer, ActNorm):
+            y = layer.inverse(y, None)[0]
             torch.testing.assert_close(y.mean(0), torch.zeros(6), atol=1e-5, rtol=0)
             torch.testing.assert_close(y.std(0, unbiased=False), torch.ones(6))
+            seen.append(layer)
+
+    seen: list[nn.Module] = []
+    level.inverse(x.flatten(1), flow.embed(c)[0], see)
+    assert len(seen) == 3
 
 
 def test_numbers_that_never_vary_are_no_trouble() -> None:

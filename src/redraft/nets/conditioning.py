@@ -19,8 +19,8 @@ GRID = 4  # side to which a picture is brought before a vector is made of it
 class Embedder(nn.Module):
     """H of Net2Net: c -> one h for each grid of the flow.
 
-    A vector target (grids (1,)) is given vectors [N, embed]; grids of side s are given [N, embed, s, s]: of a
-    picture maps, of a vector or category one vector everywhere. Without a condition there is nothing: None.
+    h is a vector [N, embed]; only of a picture, for grids of side s, a map [N, embed, s, s]. None without a
+    condition.
     """
 
     def __init__(self, spec: Spec, embed: int, norm: Norm, grids: tuple[int, ...]) -> None:
@@ -41,10 +41,7 @@ class Embedder(nn.Module):
             return list(self.body(c))
         if self.kind == "category":
             c = F.one_hot(c, self.width).to(next(self.body.parameters()).dtype)
-        h = self.body(c)
-        if self.grids == (1,):
-            return [h]
-        return [h[:, :, None, None].expand(-1, -1, side, side) for side in self.grids]
+        return [self.body(c)] * len(self.grids)
 
 
 class Dense(nn.Sequential):

@@ -6,7 +6,7 @@ A layer has two verbs, x lying toward the data and v toward the noise, of vector
     layer(v, h)         -> (x, logdet)      sampling's way, v to x
 
 Both tell the same log|det ∂v/∂x| [N], so that either alone gives log p. ``h`` is what the flow keeps of the
-condition, [N, E] or [N, E, H, W], or None.
+condition for the two networks of this block, or None.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from redraft.nets.blocks import in_float32
 
+Told = tuple[Tensor, Tensor] | None
 Moved = tuple[Tensor, Tensor]  # where the numbers went, log|det ∂v/∂x| [N]
 Kind = Literal["affine", "tanh", "spline"]
 SLOPE = 0.01  # of every leaky ReLU, as published
@@ -46,11 +48,11 @@ class ActNorm(nn.Module):
         self.shift.copy_(-values.mean(1))
         self.scale.copy_(-variance.sqrt().maximum(floor).log())
 
-    def inverse(self, x: Tensor, h: Tensor | None) -> Moved:
+    def inverse(self, x: Tensor, h: Told) -> Moved:
         shift, scale = shaped(self.shift, x), shaped(self.scale, x)
         return (x + shift) * scale.exp(), self.logdet(x)
 
-    def forward(self, v: Tensor, h: Tensor | None) -> Moved:
+    def forward(self, v: Tensor, h: Told) -> Moved:
         shift, scale = shaped(self.shift, v), shaped(self.scale, v)
         return v * (-scale).exp() - shift, self.logdet(v)
 
@@ -65,10 +67,10 @@ class InvertibleLeakyReLU(nn.Module):
         super().__init__()
         self.alpha = alpha
 
-    def inverse(self, x: Tensor, h: Tensor | None) -> Moved:
+    def inverse(self, x: Tensor, h: Told) -> Moved:
         return F.leaky_relu(x, self.alpha), self.logdet(x)
 
-    def forward(self, v: Tensor, h: Tensor | None) -> Moved:
+    def forward(self, v: Tensor, h: Told) -> Moved:
         return F.leaky_relu(v, 1 / self.alpha), self.logdet(v)
 
     def logdet(self, x: Tensor) -> Tensor:
@@ -87,11 +89,25 @@ class FixedShuffle(nn.Module):
         self.register_buffer("order", order)
         self.register_buffer("back", order.argsort())
 
-    def inverse(self, x: Tensor, h: Tensor | None) -> Moved:
-        return x[:, self.order], x.new_zeros(len(x))
+    def inverse(self, x: Tensor, h: Told) -> Moved:
+        return Reordered.apply(x, self.order, self.back), x.new_zeros(len(x))
 
-    def forward(self, v: Tensor, h: Tensor | None) -> Moved:
-        return v[:, self.back], v.new_zeros(len(v))
+    def forward(self, v: Tensor, h: Told) -> Moved:
+        return Reordered.apply(v, self.back, self.order), v.new_zeros(len(v))
+
+
+class Reordered(torch.autograd.Function):
+    """x[:, order], whose gradient is a reordering too and not the scattered sum that torch makes of it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, order: Tensor, back: Tensor) -> Tensor:
+        ctx.save_for_backward(order, back)
+        return x.index_select(1, order)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        order, back = ctx.saved_tensors
+        return Reordered.apply(gradient, back, order), None, None
 
 
 class InvertibleLinear(nn.Module):
@@ -118,11 +134,11 @@ class InvertibleLinear(nn.Module):
         one = torch.eye(len(scale), dtype=scale.dtype, device=scale.device)
         return place @ (lower.tril(-1) + one) @ (upper.triu(1) + (sign * scale.exp()).diag())
 
-    def inverse(self, x: Tensor, h: Tensor | None) -> Moved:
+    def inverse(self, x: Tensor, h: Told) -> Moved:
         with in_float32(x):
             return rows((self.weight() @ columns(x).to(wide(x))).to(x.dtype), x), self.logdet(x)
 
-    def forward(self, v: Tensor, h: Tensor | None) -> Moved:
+    def forward(self, v: Tensor, h: Told) -> Moved:
         with in_float32(v):
             y = torch.linalg.solve(self.weight(), columns(v).to(wide(v)))
             return rows(y.to(v.dtype), v), self.logdet(v)
@@ -138,32 +154,31 @@ class Coupling(nn.Module):
     and halves that end swapped, which the shuffle behind hides. An odd channel goes to b.
     """
 
-    def __init__(self, channels: int, code: int, cfg: Steering, *, maps: bool) -> None:
+    def __init__(self, channels: int, cfg: Steering, *, maps: bool) -> None:
         super().__init__()
         self.sides = [channels // 2, channels - channels // 2]
         self.move = Spline(cfg.bins) if cfg.coupling == "spline" else Affine(cfg.limit)
-        heads = 2 if cfg.coupling == "tanh" else 1
-        kind = Convolutions if maps else Perceptron
+        kind, heads = Convolutions if maps else Perceptron, cfg.heads
         self.nets = nn.ModuleList(
-            kind(seen + code, moved * self.move.numbers // heads, cfg.width, cfg.depth, heads)
+            kind(seen, moved * self.move.numbers // heads, cfg.width, cfg.depth, heads)
             for seen, moved in (self.sides, self.sides[::-1])
         )
 
-    def inverse(self, x: Tensor, h: Tensor | None) -> Moved:
+    def inverse(self, x: Tensor, h: Told) -> Moved:
         a, b = x.split(self.sides, 1)
         b, first = self.move.inverse(b, self.steer(0, a, h))
         a, second = self.move.inverse(a, self.steer(1, b, h))
         return torch.cat([a, b], 1), first + second
 
-    def forward(self, v: Tensor, h: Tensor | None) -> Moved:
+    def forward(self, v: Tensor, h: Told) -> Moved:
         a, b = v.split(self.sides, 1)
         a, second = self.move(a, self.steer(1, b, h))
         b, first = self.move(b, self.steer(0, a, h))
         return torch.cat([a, b], 1), first + second
 
-    def steer(self, which: int, seen: Tensor, h: Tensor | None) -> Tensor:
+    def steer(self, which: int, seen: Tensor, h: Told) -> Tensor:
         """The network's numbers, as precise as x: under autocast it computes in half, what moves does not."""
-        return self.nets[which](seen if h is None else torch.cat([seen, h], 1)).to(seen.dtype)
+        return self.nets[which](seen, None if h is None else h[which]).to(seen.dtype)
 
 
 class Steering(Protocol):
@@ -179,6 +194,8 @@ class Steering(Protocol):
     def bins(self) -> int: ...
     @property
     def limit(self) -> float: ...  # of the logarithm of the scale
+    @property
+    def heads(self) -> int: ...  # networks of a coupling: one for all its numbers, or one each for s and t
 
 
 # ---- how a half moves: numbers r a channel, b -> b', log|det|
@@ -193,16 +210,32 @@ class Affine:
         self.alpha = alpha
 
     def inverse(self, b: Tensor, r: Tensor) -> Moved:
-        s, t = self.of(r)
-        return torch.addcmul(t, b, s.exp()), total(s)
+        return Stretched.apply(b, r, self.alpha)
 
     def __call__(self, b: Tensor, r: Tensor) -> Moved:
-        s, t = self.of(r)
+        s, t = r.chunk(2, 1)
+        s = self.alpha * torch.tanh(s / self.alpha)
         return (b - t) * (-s).exp(), total(s)
 
-    def of(self, r: Tensor) -> tuple[Tensor, Tensor]:
+
+class Stretched(torch.autograd.Function):
+    """``Affine.inverse`` with its gradients written out: a third of the operations, once differentiable."""
+
+    @staticmethod
+    def forward(ctx: Any, b: Tensor, r: Tensor, alpha: float) -> Moved:
         s, t = r.chunk(2, 1)
-        return self.alpha * torch.tanh(s / self.alpha), t
+        bent = torch.tanh(s / alpha)
+        s = alpha * bent
+        grown = b * s.exp()
+        ctx.save_for_backward(bent, grown, s)
+        return grown + t, total(s)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, moved: Tensor, logdet: Tensor) -> tuple[Tensor, Tensor, None]:
+        bent, grown, s = ctx.saved_tensors
+        by_s = torch.addcmul(shaped_rows(logdet, s), moved, grown)
+        return moved * s.exp(), torch.cat([by_s * (1 - bent.square()), moved], 1), None
 
 
 class Spline:
@@ -231,45 +264,69 @@ class Spline:
 
 
 class Perceptron(nn.Module):
-    """[N, inputs] -> [N, heads · outputs]: ``heads`` networks of ``depth`` + 2 layers side by side."""
+    """[N, inputs] -> [N, heads · outputs]: ``heads`` networks of ``depth`` + 2 layers side by side.
+
+    ``told`` [N, heads · width] is what the condition adds to the first layer (``flow.Level``).
+    """
 
     def __init__(self, inputs: int, outputs: int, width: int, depth: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.first = nn.Linear(inputs, heads * width)
-        self.middle = nn.ModuleList(Beside(width, width, heads) for _ in range(depth))
-        self.last = zeroed(Beside(width, outputs, heads))
+        self.middle = nn.ModuleList(dense(width, width, heads) for _ in range(depth))
+        self.last = zeroed(dense(width, outputs, heads))
 
-    def forward(self, seen: Tensor) -> Tensor:
-        h = self.first(seen).unflatten(1, (self.heads, -1)).transpose(0, 1)
+    def forward(self, seen: Tensor, told: Tensor | None) -> Tensor:
+        h = self.first(seen)
+        h = F.leaky_relu_(h if told is None else h.add_(told), SLOPE)
+        if self.heads > 1:
+            h = h.unflatten(1, (self.heads, -1)).transpose(0, 1)
         for layer in self.middle:
-            h = layer(F.leaky_relu(h, SLOPE))
-        return self.last(F.leaky_relu(h, SLOPE)).transpose(0, 1).flatten(1)
+            h = F.leaky_relu_(layer(h), SLOPE)
+        h = self.last(h)
+        return h.transpose(0, 1).flatten(1) if self.heads > 1 else h
+
+
+def dense(inputs: int, outputs: int, heads: int) -> nn.Module:
+    return nn.Linear(inputs, outputs) if heads == 1 else Beside(inputs, outputs, heads)
 
 
 class Beside(nn.Module):
-    """[heads, N, inputs] -> [heads, N, outputs]: a dense layer for each head."""
+    """[heads, N, inputs] -> [heads, N, outputs]: a dense layer for each head.
+
+    Weights lie the other way round than nn.Linear's, so that the gradient's product is theirs without a copy.
+    """
 
     def __init__(self, inputs: int, outputs: int, heads: int) -> None:
         super().__init__()
         bound = inputs**-0.5  # as nn.Linear's
-        self.weight = nn.Parameter(torch.empty(heads, outputs, inputs).uniform_(-bound, bound))
+        self.weight = nn.Parameter(torch.empty(heads, inputs, outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(heads, 1, outputs).uniform_(-bound, bound))
 
     def forward(self, h: Tensor) -> Tensor:
-        if len(h) == 1:
-            return F.linear(h, self.weight[0], self.bias[0, 0])
-        return torch.baddbmm(self.bias, h, self.weight.transpose(1, 2))
+        return torch.baddbmm(self.bias, h, self.weight)
 
 
-class Convolutions(nn.Sequential):
-    """[N, inputs, H, W] -> [N, heads · outputs, H, W]: 3x3, ``depth`` times 1x1, 3x3; heads are groups."""
+class Convolutions(nn.Module):
+    """[N, inputs, H, W] -> [N, heads · outputs, H, W]: 3x3, ``depth`` times 1x1, 3x3; heads are groups.
+
+    ``told``, which the condition adds to the first layer, is a map [N, heads · width, H, W] or one vector
+    everywhere [N, heads · width, 1, 1].
+    """
 
     def __init__(self, inputs: int, outputs: int, width: int, depth: int, heads: int) -> None:
-        middle = [nn.Conv2d(heads * width, heads * width, 1, groups=heads) for _ in range(depth)]
-        last = zeroed(nn.Conv2d(heads * width, heads * outputs, 3, 1, 1, groups=heads))
-        layers = [nn.Conv2d(inputs, heads * width, 3, 1, 1), *middle]
-        super().__init__(*(m for layer in layers for m in (layer, nn.LeakyReLU(SLOPE))), last)
+        super().__init__()
+        wide = heads * width
+        self.first = nn.Conv2d(inputs, wide, 3, 1, 1)
+        self.middle = nn.ModuleList(nn.Conv2d(wide, wide, 1, groups=heads) for _ in range(depth))
+        self.last = zeroed(nn.Conv2d(wide, heads * outputs, 3, 1, 1, groups=heads))
+
+    def forward(self, seen: Tensor, told: Tensor | None) -> Tensor:
+        h = self.first(seen)
+        h = F.leaky_relu_(h if told is None else h.add_(told), SLOPE)
+        for layer in self.middle:
+            h = F.leaky_relu_(layer(h), SLOPE)
+        return self.last(h)
 
 
 def zeroed(layer: nn.Module) -> nn.Module:
@@ -284,6 +341,11 @@ def zeroed(layer: nn.Module) -> nn.Module:
 def shaped(p: Tensor, x: Tensor) -> Tensor:
     """One number a channel, to go with x."""
     return p.view(-1, *[1] * (x.ndim - 2))
+
+
+def shaped_rows(p: Tensor, x: Tensor) -> Tensor:
+    """One number a row, to go with x."""
+    return p.view(-1, *[1] * (x.ndim - 1))
 
 
 def places(x: Tensor) -> int:

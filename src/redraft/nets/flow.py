@@ -30,10 +30,12 @@ from redraft.nets.couplings import (
     InvertibleLinear,
     Kind,
     Moved,
+    Told,
 )
 from redraft.nets.parts import Initializer
 
 Layers = Iterable[Any]  # from x to v
+See = Callable[[nn.Module, Tensor], None]  # a layer, and what comes to it from x
 FINEST = 16  # px of side on which a flow of maps begins at most: finer ones are folded first
 
 
@@ -71,6 +73,11 @@ class FlowConfig:
         """Of the logarithm of a coupling's scale."""
         return 1.0 if self.coupling == "tanh" else self.clamp
 
+    @property
+    def heads(self) -> int:
+        """Networks that steer one half: one for all its numbers, or one each for s and t."""
+        return 2 if self.coupling == "tanh" else 1
+
 
 class Flow(Initializer):
     """τ: v [N, C, s, s] and c -> x [N, C, s, s]; of side 1 a flow of vectors, else of maps.
@@ -84,15 +91,12 @@ class Flow(Initializer):
     def __init__(self, spec: Spec, cfg: FlowConfig) -> None:
         super().__init__()
         self.z_shape = (spec.channels, spec.size, spec.size)
-        self.grids = grids(spec, cfg.levels)
+        self.grids = grids(spec, min(cfg.levels, cfg.blocks))
         self.embed = Embedder(spec, cfg.embed, cfg.norm, self.grids)
-        code = 0 if spec.condition == "none" else cfg.embed
-        self.levels = nn.ModuleList()
-        for i, grid in enumerate(self.grids):
-            channels = spec.channels * (spec.size // grid) ** 2
-            share = len(range(i, cfg.blocks, len(self.grids)))
-            blocks = (block(channels, code, cfg, maps=spec.size > 1) for _ in range(share))
-            self.levels.append(nn.ModuleList(layer for layers in blocks for layer in layers))
+        self.levels = nn.ModuleList(
+            Level(spec, grid, cfg, len(range(i, cfg.blocks, len(self.grids))))
+            for i, grid in enumerate(self.grids)
+        )
         self.register_buffer("begun", torch.tensor(False))
 
     def forward(self, z: Tensor, c: Any) -> Tensor:
@@ -103,11 +107,9 @@ class Flow(Initializer):
         """x = τ(z | c) and log|det ∂v/∂x| there [N]."""
         y = self._enter(z, self.grids[-1])
         logdet = y.new_zeros(len(y))
-        for grid, level, code in reversed(list(zip(self.grids, self.levels, self.embed(c), strict=True))):
-            y = folded(y, grid)
-            for layer in reversed(list(cast(Layers, level))):
-                y, more = layer(y, code)
-                logdet = logdet + more
+        for grid, level, h in reversed(list(zip(self.grids, self.levels, self.embed(c), strict=True))):
+            y, more = level(folded(y, grid), h)
+            logdet = logdet + more
         return self._leave(y), logdet
 
     def inverse(self, x: Tensor, c: Any) -> Moved:
@@ -136,15 +138,12 @@ class Flow(Initializer):
         self.train(mode)
         self.begun.fill_(True)
 
-    def _inverse(self, x: Tensor, c: Any, see: Callable[[nn.Module, Tensor], None]) -> Moved:
+    def _inverse(self, x: Tensor, c: Any, see: See) -> Moved:
         y = self._enter(x, self.grids[0])
         logdet = y.new_zeros(len(y))
-        for grid, level, code in zip(self.grids, self.levels, self.embed(c), strict=True):
-            y = folded(y, grid)
-            for layer in cast(Layers, level):
-                see(layer, y)
-                y, more = layer.inverse(y, code)
-                logdet = logdet + more
+        for grid, level, h in zip(self.grids, self.levels, self.embed(c), strict=True):
+            y, more = cast(Level, level).inverse(folded(y, grid), h, see)
+            logdet = logdet + more
         return self._leave(y), logdet
 
     def _enter(self, x: Tensor, grid: int) -> Tensor:
@@ -157,9 +156,56 @@ class Flow(Initializer):
         return folded(y, self.z_shape[-1]).reshape(-1, *self.z_shape)
 
 
-def block(channels: int, code: int, cfg: FlowConfig, *, maps: bool) -> list[nn.Module]:
+class Level(nn.Module):
+    """The blocks of one grid.
+
+    What each coupling's first layer takes of h is computed for all of them in one product. On maps that is
+    1x1, or one vector for all places; a 3x3 convolution of [x, h] would do it nine times at every place.
+    """
+
+    def __init__(self, spec: Spec, grid: int, cfg: FlowConfig, blocks: int) -> None:
+        super().__init__()
+        channels, maps = spec.channels * (spec.size // grid) ** 2, spec.size > 1
+        self.blocks = nn.ModuleList(nn.ModuleList(block(channels, cfg, maps=maps)) for _ in range(blocks))
+        told = blocks * 2 * cfg.heads * cfg.width
+        self.read: nn.Module | None = None
+        if spec.condition == "picture" and maps:
+            self.read = nn.Conv2d(cfg.embed, told, 1, bias=False)
+        elif spec.condition != "none":
+            self.read = nn.Linear(cfg.embed, told, bias=False)
+        self.maps = maps
+
+    def forward(self, v: Tensor, h: Tensor | None) -> Moved:
+        y, logdets = v, []
+        for layers, told in reversed(list(zip(self.blocks, self.told(h), strict=True))):
+            for layer in reversed(list(cast(Layers, layers))):
+                y, logdet = layer(y, told)
+                logdets.append(logdet)
+        return y, torch.stack(logdets).sum(0)
+
+    def inverse(self, x: Tensor, h: Tensor | None, see: See) -> Moved:
+        y, logdets = x, []
+        for layers, told in zip(self.blocks, self.told(h), strict=True):
+            for layer in cast(Layers, layers):
+                see(layer, y)
+                y, logdet = layer.inverse(y, told)
+                logdets.append(logdet)
+        return y, torch.stack(logdets).sum(0)
+
+    def told(self, h: Tensor | None) -> list[Told]:
+        """For each block what h adds to the first layers of its coupling's two networks."""
+        if self.read is None:
+            return [None] * len(self.blocks)
+        told = self.read(h)
+        if self.maps and told.ndim == 2:
+            told = told[:, :, None, None]
+        each = iter(told.chunk(2 * len(self.blocks), 1))
+        return list(zip(each, each, strict=True))
+
+
+def block(channels: int, cfg: FlowConfig, *, maps: bool) -> list[nn.Module]:
     """The layers of a block on the way from x to v."""
-    coupling = Coupling(channels, code, cfg, maps=maps)
+    coupling = Coupling(channels, cfg, maps=maps)
     norm: list[nn.Module] = [ActNorm(channels)]
     if cfg.activation == "inv_leaky_relu":
         norm.append(InvertibleLeakyReLU())
