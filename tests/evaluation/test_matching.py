@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from redraft.core.errors import UsageError
 from redraft.core.types import Pair
 from redraft.evaluation.evaluate import Asked, evaluate
 from redraft.evaluation.matching import caption_agreements, fit_matcher, one_each, retrieval
@@ -131,9 +132,27 @@ def test_a_matcher_is_kept_and_read_again(tmp_path: Path) -> None:
     one = fit_matcher(x, text, eyes, tmp_path)
     before = eyes.calls
     two = fit_matcher(x, text, eyes, tmp_path)
-    assert eyes.calls - before == 1 and torch.equal(one(x), two(x)) and float(two.told) > 0.5
+    assert eyes.calls - before == 1 and float(two.told) > 0.5
+    assert torch.equal(places(one, x, text), places(two, x, text))
     fit_matcher(x, text.flip(0), eyes, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_pictures_known_by_heart_are_no_better_than_others() -> None:
+    """More features than pictures, and nothing to learn: a plain regression would find every caption."""
+    x, text = normal(60, 1, 12, 12), normal(60, 8, seed=1)
+    matcher = fit_matcher(x, text, Pixels())
+    found = retrieval(places(matcher, x, text), 60)
+    assert found.at[10].low <= 1 / 6 and found.median.value > 15
+    told, says = world(200, 1, noise=2.0)
+    matcher = fit_matcher(told, says, Pixels())
+    own, other = (retrieval(places(matcher, *pair), 200) for pair in ((told, says), world(200, 7, noise=2.0)))
+    assert own.at[1].low <= other.at[1].high and own.at[10].low <= other.at[10].high
+
+
+def test_too_few_pictures_are_refused() -> None:
+    with pytest.raises(UsageError, match="too few"):
+        fit_matcher(*world(9, 1), Pixels())
 
 
 class Made:

@@ -74,10 +74,11 @@ def _reader(name: str, given: str) -> Expert:
 
 def _decoder(name: str) -> Expert:
     found = experts.load(name if ":" in name else f"image:{name}")
-    if found.kind not in ("autoencoder", "generator"):
+    if found.kind != "autoencoder":
+        why = "cannot make pictures" if found.kind != "generator" else "cannot say where your pictures lie in it"
         raise UsageError(
-            f"target.latent={name} is an expert of kind {found.kind}, which cannot make pictures; name an "
-            "autoencoder (redraft experts lists them)."
+            f"target.latent={name} is an expert of kind {found.kind}, which {why}; name an autoencoder "
+            "(redraft experts lists them), such as image:taef2."
         )
     return found
 
@@ -96,7 +97,7 @@ def _found(side: str, name: str, known: Condition | Target, run: Run, place: Pat
     if not name:
         return None
     copy = None if place is None else place / COPIES / side
-    expert = experts.load(f"image:{copy}" if copy is not None and copy.is_dir() else name)
+    expert = experts.load(f"{name.partition(':')[0]}:{copy}" if copy is not None and copy.is_dir() else name)
     shape = expert.shape(run.task.spec.size)
     if (expert.fingerprint, shape) != (known.fingerprint, known.shape):
         raise BundleError(

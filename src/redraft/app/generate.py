@@ -77,7 +77,9 @@ def generate(
             novelty = torch.full_like(made.percentiles, -1) if known is None else known
             scores.append(torch.stack([made.percentiles, novelty]))
         mine = torch.stack(scores) if scores else torch.zeros(0, 2, variants)
-        _tell(paths, asked, gather_rows(mine.to(maker.device), len(asked)).cpu(), time.monotonic() - begun)
+        scored = gather_rows(mine.to(maker.device), len(asked)).cpu()
+        judge = "the solver" if maker.run.solver_steps else "the model"
+        _tell(paths, asked, scored, time.monotonic() - begun, judge)
         if alike:
             say("The variants are alike: this model makes one picture of a condition, whatever the noise.")
         barrier()
@@ -177,19 +179,21 @@ def _tell_size(maker: Model, words: list[str]) -> None:
         say(f"All pictures are made at {size} px, whatever the size of the input.")
 
 
-def _tell(paths: list[list[Path]], asked: list[str | None], scores: Tensor, seconds: float) -> None:
+def _tell(
+    paths: list[list[Path]], asked: list[str | None], scores: Tensor, seconds: float, judge: str
+) -> None:
     """A line a picture, or one for many; scores [conditions, 2, variants]: percentiles, novelty."""
     count = sum(map(len, paths))
     if count > MANY:
         median = float(scores[:, 0].median())
         say(
             f"{count} pictures in {paths[0][0].parent}, {seconds:.0f} s. The median one is better than "
-            f"{median:.0f} % of real held-out pictures, says the solver."
+            f"{median:.0f} % of real held-out pictures, says {judge}."
         )
     for word, files, (percentiles, novelty) in zip(asked, paths, scores, strict=True):
         if count <= MANY:
             for path, share in zip(files, percentiles.tolist(), strict=True):
-                say(f"{path}  better than {share:.0f} % of real held-out pictures, says the solver")
+                say(f"{path}  better than {share:.0f} % of real held-out pictures, says {judge}")
         if float(novelty.max()) > 99:
             say(
                 f"  caution: {word} is unlike anything that the model was trained on; do not trust its score."

@@ -3,8 +3,10 @@
 The expert is fitted on real training pictures: a ridge regression from features of a picture to the vector of
 its caption, in closed form. It knows nothing of the model, nor of held-out pictures. Retrieval of the right
 caption is what it is good for (as the R-precision of AttnGAN, arXiv:1711.10485, with an expert of our own).
-It has seen the training pictures, so it knows them, and copies of them, better than held-out ones: read it
-beside ``copies``.
+
+Pictures that a model has learned by heart must not pass for better than real ones because the expert knows
+them too: five regressions are fitted, each without a fifth of the training pictures, and a picture is judged by
+the one that has not seen the training picture nearest to it (cross-fitting).
 """
 
 from __future__ import annotations
@@ -18,13 +20,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from redraft.core.errors import RedraftError
+from redraft.core.errors import RedraftError, UsageError
+from redraft.core.rng import stream
+from redraft.evaluation.distances import nearest
 from redraft.evaluation.evaluate import Agreement
 from redraft.evaluation.features import EfficientNetLite, Features, SmallFeatures
 from redraft.evaluation.fit import cached, content_key
 from redraft.evaluation.ridge import ridge
 from redraft.evaluation.table import Interval, ends, mean_interval, resample
 
+FOLDS = 5
+NEAR = 64  # principal components by which the nearest training picture is found
 AT = (1, 5, 10)  # among the first how many captions the right one is looked for
 SAME = 1e-4  # vectors nearer than this, at length 1, are one caption's
 
@@ -34,30 +40,53 @@ class Matcher(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    look: Tensor
+    known: Tensor
+    fold: Tensor
     middle: Tensor
+    centre: Tensor
     weights: Tensor
     told: Tensor
 
-    def __init__(self, features: Features, numbers: int, width: int) -> None:
-        """``numbers`` of the features, ``width`` of the captions' vectors."""
+    def __init__(self, features: Features, numbers: int, width: int, pictures: int) -> None:
+        """``numbers`` of the features, ``width`` of the captions' vectors, training ``pictures``."""
         super().__init__()
-        self.features = features
+        self.features, near = features, min(NEAR, numbers)
         for name, shape in (
             ("mean", (numbers,)),
             ("scale", (numbers,)),
-            ("middle", (width,)),
-            ("weights", (numbers, width)),
+            ("look", (numbers, near)),  # what of the features tells which training picture is nearest
+            ("known", (pictures, near)),
+            ("fold", (pictures,)),
+            ("middle", (FOLDS, width)),
+            ("centre", (FOLDS, numbers)),
+            ("weights", (FOLDS, numbers, width)),
             ("told", ()),
         ):
             self.register_buffer(name, torch.zeros(shape, dtype=torch.float64))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Pictures [N, C, H, W] -> vectors [N, D] about the captions' middle, float64."""
-        return (self.features(x).double() - self.mean) * self.scale @ self.weights
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures [N, C, H, W] -> vectors [N, D] about the captions' middle, and by which regression [N]."""
+        u = self.scaled(x)
+        of = self.fold[nearest(u @ self.look, self.known)[1]].long()
+        made = torch.zeros(len(u), self.middle.shape[1], dtype=u.dtype, device=u.device)
+        for k in range(FOLDS):
+            made[of == k] = (u[of == k] - self.centre[k]) @ self.weights[k]
+        return made, of
+
+    def scaled(self, x: Tensor) -> Tensor:
+        """Features at one scale, [N, F] float64."""
+        return (self.features(x).double() - self.mean) * self.scale
 
     def similarity(self, x: Tensor, text: Tensor) -> Tensor:
         """Cosine [N, M] of what pictures [N, ...] show and captions' vectors [M, D] say."""
-        return F.normalize(self(x), dim=1) @ F.normalize(self._about(text), dim=1).T
+        made, of = self(x)
+        alike = made.new_zeros(len(made), len(text))
+        for k in range(FOLDS):
+            says = F.normalize(text.double(), dim=1) - self.middle[k]
+            alike[of == k] = F.normalize(made[of == k], dim=1) @ F.normalize(says, dim=1).T
+        return alike
 
     def ranks(self, x: Tensor, text_all: Tensor, right: Tensor) -> Tensor:
         """The place [N] of the right caption, ``text_all[right[i]]``, among all captions; 1 = found.
@@ -66,18 +95,16 @@ class Matcher(nn.Module):
         count half, so that an expert that sees nothing gets the middle place.
         """
         of, first = one_each(text_all)
-        nearness = self.similarity(x, text_all[first])
-        own = of.to(right.device)[right].to(nearness.device)[:, None]
-        mine = nearness.gather(1, own)
-        ties = (nearness - mine).abs() <= 1e-9
-        return 0.5 + (nearness > mine + 1e-9).sum(1).double() + 0.5 * ties.sum(1)
+        alike = self.similarity(x, text_all[first])
+        own = of.to(right.device)[right].to(alike.device)[:, None]
+        mine = alike.gather(1, own)
+        ties = (alike - mine).abs() <= 1e-9
+        return 0.5 + (alike > mine + 1e-9).sum(1).double() + 0.5 * ties.sum(1)
 
     def doubt(self, x: Tensor, text: Tensor) -> Tensor:
         """1 − cosine [N] of each picture and its own caption's vector [N, D]: an error without a truth."""
-        return 1 - F.cosine_similarity(self(x), self._about(text), dim=1)
-
-    def _about(self, text: Tensor) -> Tensor:
-        return F.normalize(text.double(), dim=1) - self.middle
+        made, of = self(x)
+        return 1 - F.cosine_similarity(made, F.normalize(text.double(), dim=1) - self.middle[of], dim=1)
 
 
 def best_features(device: torch.device | str = "cpu") -> Features:
@@ -93,24 +120,31 @@ def fit_matcher(x: Tensor, text: Tensor, features: Features, cache: Path | None 
 
     The penalty is the one with the least error on pictures left out. ``cache`` is a folder to keep it in.
     """
-    with torch.no_grad():
-        numbers = features(x[:1]).shape[1]
-    matcher = Matcher(features, numbers, text.shape[1]).to(x.device)
+    if len(x) < 2 * FOLDS:
+        raise UsageError(
+            f"{len(x)} training pictures are too few to fit an expert on captions to: {2 * FOLDS}."
+        )
+    matcher = Matcher(features, features(x[:1]).shape[1], text.shape[1], len(x)).to(x.device)
     name = "matcher-" + "".join(c if c.isalnum() else "-" for c in features.name)
-    cached(matcher, cache, content_key(name, x, text), lambda: _fit(matcher, x, text))
+    cached(matcher, cache, content_key(name, x, text, FOLDS), lambda: _fit(matcher, x, text))
     return matcher
 
 
 def _fit(matcher: Matcher, x: Tensor, text: Tensor) -> None:
     seen = matcher.features(x).double()
     deviation = seen.std(0, correction=0)
-    matcher.scale.copy_(torch.where(deviation > 1e-9, 1 / deviation.clamp_min(1e-9), 0.0))
-    unit = F.normalize(text.double(), dim=1)
-    found = ridge((seen - seen.mean(0)) * matcher.scale, unit)
     matcher.mean.copy_(seen.mean(0))
-    matcher.middle.copy_(found.mean_y)
-    matcher.weights.copy_(found.weights)
-    matcher.told.fill_(found.told)
+    matcher.scale.copy_(torch.where(deviation > 1e-9, 1 / deviation.clamp_min(1e-9), 0.0))
+    u, unit = (seen - matcher.mean) * matcher.scale, F.normalize(text.double(), dim=1)
+    matcher.look.copy_(torch.linalg.eigh(u.T @ u)[1][:, -matcher.look.shape[1] :])
+    matcher.known.copy_(u @ matcher.look)
+    order = torch.randperm(len(x), generator=stream(0, "matcher", len(x)))
+    matcher.fold.copy_(order % FOLDS)
+    for k in range(FOLDS):
+        others = matcher.fold != k
+        found = ridge(u[others], unit[others])
+        matcher.middle[k], matcher.centre[k], matcher.weights[k] = found.mean_y, found.mean, found.weights
+        matcher.told += found.told / FOLDS
 
 
 def one_each(text: Tensor) -> tuple[Tensor, Tensor]:

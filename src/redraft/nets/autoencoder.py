@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from redraft.core.errors import UsageError
 from redraft.core.types import Spec
-from redraft.nets.blocks import halvings
+from redraft.nets.blocks import halvings, in_float32
 from redraft.nets.parts import Initializer
 
 LOGVAR = (-30.0, 20.0)  # within which log σ² is held; net2net (-30, 10)
@@ -110,7 +110,9 @@ class AutoencoderNet(Initializer):
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """x -> mean and log variance of q(z|x), both [N, *z_shape]."""
         learnt, logvar = self.encoder(x).float().chunk(2, 1)
-        return self.principal.encode(x) + learnt, (logvar + FIRST_LOGVAR).clamp(*LOGVAR)
+        with in_float32(x):
+            start = self.principal.encode(x)
+        return start + learnt, (logvar + FIRST_LOGVAR).clamp(*LOGVAR)
 
     def encode(self, x: Tensor) -> Tensor:
         """x -> the mean of q(z|x) [N, *z_shape]."""
@@ -118,7 +120,9 @@ class AutoencoderNet(Initializer):
 
     def decode(self, z: Tensor) -> Tensor:
         """z [N, *z_shape] -> x in [-1, 1]; slopes are those of before it was cut to that range."""
-        x = self.principal.decode(z) + self.decoder(z).float()
+        with in_float32(z):
+            start = self.principal.decode(z)
+        x = start + self.decoder(z).float()
         return x + (x.clamp(-1, 1) - x).detach()
 
     def forward(self, z: Tensor, c: Tensor | None = None) -> Tensor:
