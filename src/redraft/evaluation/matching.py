@@ -5,8 +5,8 @@ its caption, in closed form. It knows nothing of the model, nor of held-out pict
 caption is what it is good for (as the R-precision of AttnGAN, arXiv:1711.10485, with an expert of our own).
 
 Pictures that a model has learned by heart must not pass for better than real ones because the expert knows
-them too: five regressions are fitted, each without a fifth of the training pictures, and a picture is judged by
-the one that has not seen the training picture nearest to it (cross-fitting).
+them too: five regressions are fitted, each without a fifth of the training pictures, and a picture is judged
+by the one that has not seen the training picture nearest to it (cross-fitting).
 """
 
 from __future__ import annotations
