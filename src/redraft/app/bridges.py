@@ -75,7 +75,8 @@ def _reader(name: str, given: str) -> Expert:
 def _decoder(name: str) -> Expert:
     found = experts.load(name if ":" in name else f"image:{name}")
     if found.kind != "autoencoder":
-        why = "cannot make pictures" if found.kind != "generator" else "cannot say where your pictures lie in it"
+        generator = found.kind == "generator"
+        why = "cannot say where your pictures lie in it" if generator else "cannot make pictures"
         raise UsageError(
             f"target.latent={name} is an expert of kind {found.kind}, which {why}; name an autoencoder "
             "(redraft experts lists them), such as image:taef2."
