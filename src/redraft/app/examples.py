@@ -85,7 +85,7 @@ def gathered(parts: Iterator[Pair]) -> Pair:
 def spread_out(held_out: Pair, n: int) -> list[int]:
     """n rows evenly over the held-out pairs; over the categories in turn where there are some."""
     c, total = held_out.condition, len(held_out.target)
-    if c is None or c.ndim == 4:
+    if c is None or c.ndim != 1:
         return [i * total // n for i in range(n)]
     by_category = [(c == k).nonzero()[:, 0].tolist() for k in c.unique().tolist()]
     turns = [rows[t] for t in range(max(map(len, by_category))) for rows in by_category if t < len(rows)]
