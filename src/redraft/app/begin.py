@@ -6,6 +6,7 @@ import hashlib
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from redraft.app.examples import See, gathered, pair_of, pairs
 from redraft.app.represent import represent
@@ -25,12 +26,20 @@ PRINCIPAL = 2000  # that an autoencoder's principal components are found from
 NUMBERS = 2**26  # in these pictures, at most
 
 
-def seen(training: Store, run: Run, between: Bridge, device: torch.device) -> See | None:
-    """How experts see the training pictures, whose scales are fitted here; None where there are none."""
+def seen(
+    training: Store, run: Run, between: Bridge, device: torch.device, scales: dict[str, Tensor] | None = None
+) -> See | None:
+    """How experts see the training pictures; None where there are none.
+
+    Their scales are fitted here, or those of the model or run that is gone on with.
+    """
     if between.open:
         return None
     codes = represent(training, run, between, pictures_key(training), device)
-    codes.fit(between)
+    if scales is None:
+        codes.fit(between)
+    else:
+        between.rescale(scales)
     return partial(codes.see, between)
 
 

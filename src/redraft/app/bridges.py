@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
-from collections.abc import Iterable
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +15,10 @@ import torch
 from torch import Tensor
 
 from redraft.app import experts
+from redraft.app.show import one_first
 from redraft.core.config import override
 from redraft.core.errors import BundleError, UsageError
+from redraft.core.images import saving
 from redraft.core.rng import Noise
 from redraft.methods.method import Keep, Method, Sample
 from redraft.nets.experts.expert import Expert
@@ -21,11 +27,9 @@ from redraft.recipes.run import Run
 from redraft.spaces.bridge import Bridge
 from redraft.tasks import Task
 
-COPIES = "experts"  # folder of a bundle that holds copies of its experts
-TEXT, LATENT = (
-    "text:minilm",
-    "image:taef2",
-)  # where a sentence, or a fusion, needs an expert and none is named
+COPIES = "experts"  # folder of a bundle, or of a run, that holds copies of its experts
+SCALES = "bridge.safetensors"  # in a run's folder: what its bridge was fitted to
+TEXT, LATENT = "text:minilm", "image:taef2"  # where a sentence, or a fusion, names no expert
 
 
 def is_end(assignment: str) -> bool:
@@ -108,12 +112,69 @@ def _found(side: str, name: str, known: Condition | Target, run: Run, place: Pat
     return expert
 
 
-def copy_experts(bridge: Bridge, folder: Path) -> None:
-    """Copy experts that are models of redraft into the bundle ``folder``, so that it needs nothing else."""
+@contextmanager
+def experts_into(bridge: Bridge, folder: Path) -> Iterator[None]:
+    """The bundle that is written inside gets copies of experts that are redraft's, so it needs nothing else.
+
+    They are taken before: one may lie in the bundle that is replaced.
+    """
+    with tempfile.TemporaryDirectory() as aside:
+        _copy_experts(bridge, Path(aside))
+        yield
+        if (Path(aside) / COPIES).is_dir():
+            shutil.copytree(Path(aside) / COPIES, folder / COPIES, dirs_exist_ok=True)
+
+
+def _copy_experts(bridge: Bridge, folder: Path) -> None:
     for side, expert in (("condition", bridge.condition), ("target", bridge.target)):
-        source = getattr(expert, "folder", None)
-        if source is not None:
-            shutil.copytree(source, folder / COPIES / side, dirs_exist_ok=True)
+        source, copy = getattr(expert, "folder", None), folder / COPIES / side
+        if source is None or source.resolve() == copy.resolve():
+            continue
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        half_made = copy.with_name(f".{side}.{secrets.token_hex(4)}")
+        try:
+            with saving(copy):
+                shutil.copytree(source, half_made)
+                shutil.rmtree(copy, ignore_errors=True)  # of another run that came to nothing
+                os.replace(half_made, copy)
+        finally:
+            shutil.rmtree(half_made, ignore_errors=True)
+
+
+def kept_scales(out: Path) -> dict[str, Tensor] | None:
+    """What ``keep`` wrote into a run's folder; None where it did not get there."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    try:
+        return load((out / SCALES).read_bytes())
+    except OSError:
+        return None
+    except SafetensorError:
+        raise BundleError(f"{out / SCALES} is damaged: start the run anew in another folder.") from None
+
+
+def keep(bridge: Bridge, out: Path) -> None:
+    """Write all that a run needs of a bridge into its folder: it is gone on with as it was begun.
+
+    Its scales, and copies of experts that are models of redraft.
+    """
+    if not bridge.open:
+        one_first(lambda: _write(bridge, out))
+
+
+def _write(bridge: Bridge, out: Path) -> None:
+    from safetensors.torch import save
+
+    out.mkdir(parents=True, exist_ok=True)
+    _copy_experts(bridge, out)
+    half_made = out / f".{SCALES}.{secrets.token_hex(4)}"
+    try:
+        with saving(out / SCALES):
+            half_made.write_bytes(save({k: t.cpu().contiguous() for k, t in bridge.scales().items()}))
+            os.replace(half_made, out / SCALES)
+    finally:
+        half_made.unlink(missing_ok=True)
 
 
 class Viewed:

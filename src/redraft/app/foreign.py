@@ -35,6 +35,7 @@ class Given:
     state: dict[str, Tensor] | None  # None: a checkpoint of the run holds it
     run: Run | None = None  # that made it, where redraft made it
     scales: dict[str, Tensor] | None = None  # of the bridge that it was trained on
+    place: Path | None = None  # the bundle, which may hold copies of its experts
 
 
 def given(model: str | None, method: str | None, out: str | None, resume: bool) -> Given | None:
@@ -76,7 +77,8 @@ def _open(model: str) -> Given:
         made_by = theirs.run.networks.foreign
         told = made_by or Foreign(origin=model, sha256=theirs.hash)
         told = replace(told, origin=model, sha256=theirs.hash)
-        return Given(told, net.state_dict(), theirs.run, theirs.bridge.scales())
+        scales = None if theirs.bridge.open else theirs.bridge.scales()
+        return Given(told, net.state_dict(), theirs.run, scales, Path(theirs.place))
     if not place.is_file():
         raise UsageError(f"There is no file or folder {model}. {READABLE}.")
     foreign, state = read(place)
@@ -168,16 +170,17 @@ def _told(run: Run, foreign: Foreign) -> str:
     return f"Initializer: {foreign.origin}, {what}; it {'is taught' if taught else 'stays as it is'}."
 
 
-def ready(run: Run, initial: Given) -> tuple[Run, dict[str, Tensor] | None]:
-    """The run with what its settings left open of the initializer, and the tensors for the method's own."""
+def ready(run: Run, initial: Given) -> tuple[Run, Given]:
+    """The run with what its settings left open of the initializer, and that with tensors for the method's."""
     foreign, state = run.networks.foreign, initial.state
     if foreign is None or state is None:
-        return run, None
+        return run, initial
     say(_told(run, foreign))
     if foreign.network:
         state = suited_state(state, foreign)
+    initial = replace(initial, state=state)
     if foreign.network != "onnx" or foreign.values:
-        return run, state
+        return run, initial
     net = make(foreign, run.spec)
     net.load_state_dict(state)
     assert isinstance(net, OnnxInitializer)
@@ -187,4 +190,4 @@ def ready(run: Run, initial: Given) -> tuple[Run, dict[str, Tensor] | None]:
         f"in {values} (else: --set networks.foreign.values=...)."
     )
     foreign = replace(foreign, values=values)
-    return replace(run, networks=replace(run.networks, foreign=foreign)), state
+    return replace(run, networks=replace(run.networks, foreign=foreign)), initial

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from redraft.app.bridges import Viewed, copy_experts
+from redraft.app.bridges import Viewed, experts_into
 from redraft.app.bridges import bridge as bridge_of
 from redraft.app.made import Made, best, join, together
 from redraft.app.story import about_condition, about_versions, plain
@@ -101,8 +101,8 @@ class Model:
             tensors |= {f"bridge.{k}": v for k, v in self.bridge.scales().items()}
         tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
         config = {"run": self.run.to_dict(), "about": self.about}
-        self.hash = bundle.save(folder, config, tensors, card, replace=replace)
-        copy_experts(self.bridge, Path(folder))
+        with experts_into(self.bridge, Path(folder)):
+            self.hash = bundle.save(folder, config, tensors, card, replace=replace)
         self.place = str(Path(folder).resolve())
 
     def __call__(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from redraft.app import foreign
 from redraft.app.begin import begin, pictures_key, seen
-from redraft.app.bridges import Viewed, bridge, ends, is_end
+from redraft.app.bridges import COPIES, Viewed, bridge, ends, is_end, keep, kept_scales
 from redraft.app.check import instead, open_folder, suited
 from redraft.app.examples import batches, gathered, pairs, spread_out, store
 from redraft.app.model import Model
@@ -47,6 +47,7 @@ from redraft.recipes.matrix import method_for, only_task
 from redraft.tasks import TASKS
 from redraft.training import pick_device
 from redraft.training import train as fit
+from redraft.training.folder import refuse_another, resumable
 from redraft.training.processes import barrier, processes, rank, world
 
 HELD_OUT = 512  # real pairs whose energies are kept for the score
@@ -77,17 +78,17 @@ def train(
     where = pick_device(device)
     with processes(where):
         report = checked(data, direction)
-        initial, weights = foreign.given(initializer, method, out, resume), None
+        initial = foreign.given(initializer, method, out, resume)
         if initial is None:
             run = plan(report, task, method, recipe, size, seed, assignments)
         else:
             run = foreign.plan(initial, report, task, recipe, size, seed)
         run = settle(run, [*length(steps, minutes), *assignments])
         if initial is not None:
-            run, weights = foreign.ready(run, initial)
+            run, initial = foreign.ready(run, initial)
         place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.label}")
         refuse_file(place, "a run")
-        fit_run(report.folder, run, place, where, resume=resume, weights=weights)
+        fit_run(report.folder, run, place, where, resume=resume, initial=initial)
         for line in _next(report.folder, run, place, direction):
             say(line)
         barrier()
@@ -149,22 +150,24 @@ def fit_run(
     device: torch.device,
     *,
     resume: bool = False,
-    weights: Mapping[str, Tensor] | None = None,
+    initial: foreign.Given | None = None,
 ) -> Path:
     """Train a run on a folder, then write the model with its calibration into ``out``/model.
 
-    ``weights`` are the initializer's, where it has learnt before.
+    ``initial``: what its initializer has learnt before, and where.
     """
+    (resumable if resume else refuse_another)(out)
     say(folder.understood)
     before = reset_peak(device)
     training = store(folder, "train", run, margin=True)
     held_out = store(folder, "test", run)
     _tell_skipped(training, held_out)
-    between = bridge(run, device)
+    copies = None if initial is None else initial.place
+    between = bridge(run, device, out if resume and (out / COPIES).is_dir() else copies)
     method = build(run)
-    if weights is not None and isinstance(method, Solver):
+    if initial is not None and initial.state is not None and isinstance(method, Solver):
         try:
-            method.initializer.load_state_dict(weights)
+            method.initializer.load_state_dict(initial.state)
         except RuntimeError:  # names or shapes of its tensors
             raise UsageError(
                 "The settings networks.* make another network than the initializer is; leave out those of "
@@ -176,7 +179,11 @@ def fit_run(
         f"Task {run.task_name}, method {run.label} ({run.recipe}), {run.task.spec.size} px, "
         f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
     )
-    see = seen(training, run, between, device)
+    scales = kept_scales(out) if resume else None
+    if scales is None and initial is not None:
+        scales = initial.scales
+    see = seen(training, run, between, device, scales)
+    keep(between, out)
     begin(method, training, run, device, see)
     view = partial(Viewed, bridge=between, keep=run.task.keep)
     some = gathered(pairs(held_out, run, device, run.seed, most=HELD_OUT))
