@@ -6,8 +6,8 @@ here and a sum there, is
 
     (|x − x̂| + perceptual) / e^s + s  +  10⁻⁶ KL(q(z|x) ‖ N(0, I))  [+ w (−D(x̂))],   x̂ of a sample z ~ q(z|x)
 
-with a learned s, and w = ½ ‖∇ rest‖ / ‖∇ D‖ at the last layer (after VQGAN's first version). Fixed weights
-and no s are the default (docs/log.md).
+with a learned s, and w = ½ ‖∇ rest‖ / ‖∇ D‖ at the last layer. The default has neither s nor D: in minutes
+they make it worse (docs/log.md).
 
     autoencoder     z = encode(x),  x̂ = decode(z)            the initializer
     discriminator   D(x) on patches, its logit = −E           the solver, if asked for

@@ -13,22 +13,25 @@ BETAS = (0.5, 0.99)
 
 
 def modern_autoencoder(task: Task, pictures: int, seed: int = 0) -> Run:
-    """What was measured to work in minutes on two CPU cores (docs/log.md); a vector of 64 or 128 numbers.
+    """What was measured to work in minutes on two CPU cores (docs/log.md).
 
-    A map keeps more of a picture (``networks.autoencoder.latent=spatial``); a vector is what a flow of
-    fully connected couplings is made for.
+    Up to 32 px a vector, which a flow of fully connected couplings is made for. Of larger pictures 128
+    numbers keep less than the nearest training picture does; a map of 16 for every 8 x 8 px keeps most.
     """
     spec = task.spec
     small = spec.size <= 32
-    latent = AutoencoderConfig(numbers=64 if small else 128, width=16 if small else 24)
+    if small:
+        latent = AutoencoderConfig(latent="vector", numbers=64 if spec.channels == 1 else 128, width=16)
+    else:
+        latent = AutoencoderConfig(latent="spatial", numbers=16, factor=8, width=16)
     return Run(
         recipe="modern",
         task=task,
         method=Autoencoder.Config(),
-        networks=Networks(solver="patchgan", solver_width=32, initializer="autoencoder", autoencoder=latent),
+        networks=Networks(solver="patchgan", solver_width=16, initializer="autoencoder", autoencoder=latent),
         reading=Reading(margin=0, flip=False),
         train=Train(
-            batch=min(32 if small else 16, pictures),
+            batch=min(16 if small else 8, pictures),
             lr={"solver": 1e-3, "initializer": 2e-3},
             betas={"solver": BETAS, "initializer": BETAS},
             ema={"solver": 0.0, "initializer": 0.99},
