@@ -81,11 +81,12 @@ class Flat(nn.Sequential):
 
 
 class Maps(nn.Module):
-    """[N, width, S, S] -> [N, embed, s, s] for each grid: 3x3 convolutions, strided down to it."""
+    """[N, width, S, S] -> [N, embed, s, s] for each grid: 3x3 convolutions that see 9 px."""
 
     def __init__(self, width: int, embed: int, size: int, grids: tuple[int, ...]) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, embed, 3, 1, 1)
+        self.more = nn.ModuleList(nn.Conv2d(embed, embed, 3, 1, 1) for _ in range(2))
         self.ways = nn.ModuleList()
         for grid in grids:
             strides = [2] * ((size // grid).bit_length() - 1) or [1]
@@ -95,6 +96,8 @@ class Maps(nn.Module):
 
     def forward(self, c: Tensor) -> list[Tensor]:
         h, out = self.first(c), []
+        for conv in self.more:
+            h = h + conv(F.leaky_relu(h, SLOPE))
         for way in self.ways:
             h = way(h)
             out.append(h)
