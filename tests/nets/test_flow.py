@@ -270,8 +270,8 @@ def test_half_precision_stays_in_the_networks(trained: Flow) -> None:
             v, logdet = trained.inverse(x, c)
             back = trained(v, c)
     assert v.dtype == logdet.dtype == back.dtype == torch.float32
-    assert (back - x).abs().max() < 0.05 and (back - x).abs().median() < 5e-4
-    assert (logdet - exact[1]).abs().max() < 0.01 * 128
+    assert (back - x).abs().max() < 5e-3 and (back - x).abs().median() < 1e-5
+    assert (v - exact[0]).abs().max() < 0.1 and (logdet - exact[1]).abs().max() < 2e-3 * 128
 
 
 # ---- the start
