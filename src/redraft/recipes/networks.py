@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -33,8 +34,8 @@ class Networks:
 
 
 GIVEN = {  # what a network starts from
-    "residual": "nothing or a category",
-    "style": "nothing or a category",
+    "residual": "nothing, a category or words",
+    "style": "nothing, a category or words",
     "resnet": "a picture",
     "pix2pix": "a picture",
     "cut": "a picture",
@@ -64,6 +65,10 @@ def make_solver(cfg: Networks, spec: Spec) -> Energy:
         from redraft.nets.pix2pix import PatchGAN
 
         return PatchGAN(spec, cfg.solver_width)
+    if spec.size == 1:
+        from redraft.nets.vectors import VectorEnergy
+
+        return VectorEnergy(spec, cfg.solver_width)
     from redraft.nets.energy import GlobalEnergy, PatchEnergy
 
     kind = PatchEnergy if spec.condition == "picture" else GlobalEnergy
@@ -99,13 +104,17 @@ def make_initializer(cfg: Networks, spec: Spec) -> Initializer:
 
         return Translator(spec, width, heads=0 if spec.paired else 256)  # only cut has a use for heads
     if kind == "flow":
-        return Flow(spec, cfg.flow)
+        return make_flow(cfg, spec)
     if kind == "autoencoder":
         return AutoencoderNet(spec, cfg.autoencoder)
     if kind == "foreign":
         if cfg.foreign is None:
             raise UsageError("networks.initializer=foreign is what --initializer MODEL sets; leave it out.")
         return make(cfg.foreign, spec)
+    if spec.size == 1:
+        from redraft.nets.vectors import VectorDecoder
+
+        return VectorDecoder(spec, width, cfg.z)
     if spec.condition == "picture":
         from redraft.nets.unet import UNet
 
@@ -113,6 +122,13 @@ def make_initializer(cfg: Networks, spec: Spec) -> Initializer:
     from redraft.nets.decoder import Decoder
 
     return Decoder(spec, width, cfg.z)
+
+
+def make_flow(cfg: Networks, spec: Spec) -> Flow:
+    """tau for the spaces of ``spec``; UsageError where a library is not there."""
+    if cfg.flow.coupling == "spline" and importlib.util.find_spec("zuko") is None:
+        raise UsageError('networks.flow.coupling=spline needs zuko: pip install "redraft[flow]".')
+    return Flow(spec, cfg.flow)
 
 
 def _fit(part: str, kind: str, spec: Spec) -> None:

@@ -25,7 +25,7 @@ from redraft.methods.solver import Solver
 from redraft.nets.flow import Flow
 from redraft.nets.style import Style
 from redraft.recipes.ends import Condition, Target
-from redraft.recipes.networks import Networks, make_initializer, make_solver
+from redraft.recipes.networks import Networks, make_flow, make_initializer, make_solver
 from redraft.sampling.pool import Pool
 from redraft.spaces.bridge import represented
 from redraft.tasks import TASKS, Task
@@ -174,7 +174,8 @@ def build(run: Run) -> Built:
     if isinstance(cfg, Autoencoder.Config):
         from redraft.recipes.autoencoder import perceptual  # which knows runs
 
-        return Autoencoder(cfg, **nets, perceptual=perceptual(cfg))
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are read
+            return Autoencoder(cfg, **nets, perceptual=perceptual(cfg))
     adversarial: Any
     if isinstance(cfg, Gan.Config):
         adversarial = Gan(cfg, **nets)
@@ -194,7 +195,7 @@ def _flow(run: Run) -> Flow:
         spec = replace(spec, condition="category", width=2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        return Flow(spec, run.networks.flow)
+        return make_flow(run.networks, spec)
 
 
 def _pool(run: Run, cfg: CoopNets.Config | CCoopNets.Config) -> Pool | None:

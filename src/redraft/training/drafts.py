@@ -38,10 +38,10 @@ def look(method: nn.Module, real: Pair, seed: int) -> Drafts:
 
 
 def _takes_noise(method: nn.Module) -> bool:
-    """False for an initializer that is deterministic by design, as pix2pix's and CUT's."""
+    """False where drafts are deterministic by design, as pix2pix's, CUT's and those of a fusion of domains."""
     networks: dict[str, nn.Module] = method.networks  # type: ignore[assignment]
     initializer = networks.get("initializer", getattr(method, "initializer", None))
-    return getattr(initializer, "z_shape", None) != (0,)
+    return getattr(initializer, "z_shape", None) != (0,) and not getattr(method, "domains", False)
 
 
 def compare(drafts: Tensor, refined: Tensor, real: Tensor) -> list[Tensor]:
