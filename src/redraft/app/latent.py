@@ -28,15 +28,16 @@ def sentences(model: Model, known: Pair, held_out: Pair, asked: Asked) -> tuple[
 
 def losses(model: Model, train: Tensor, test: Tensor, asked: Asked) -> Reconstruction | None:
     """Held-out pictures as they come back from the latent space; None where there is none to go to."""
-    back = _there_and_back(model)
+    back = there_and_back(model)
     return None if back is None else reconstruction(back, train, test, asked.features, asked.distance)
 
 
-def _there_and_back(model: Model) -> Callable[[Tensor], Tensor] | None:
+def there_and_back(model: Model) -> Callable[[Tensor], Tensor] | None:
+    """Pictures -> what comes back of them from the model's latent space; None where there is none."""
     device, bridge = model.device, model.bridge
-    if isinstance(model.method, Autoencoder):
-        net = model.method.initializer
-        return lambda x: net.decode(net.encode(x.to(device))).cpu()
+    method = model.method
+    if isinstance(method, Autoencoder):
+        return lambda x: method.back(x.to(device)).cpu()
     if bridge.target is not None and bridge.target.kind == "autoencoder":
         return lambda x: bridge.view(bridge.wanted(x.to(device))).cpu()
     return None

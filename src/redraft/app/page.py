@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from redraft.app.examples import spread_out
+from redraft.app.latent import there_and_back
 from redraft.app.model import Model
 from redraft.app.show import heat
 from redraft.core.types import Pair
@@ -43,6 +44,8 @@ def page(
     )
     given = model.task.show(c, n)
     main: dict[str, Tensor] = {} if given is None else {"given": given}
+    if back := there_and_back(model):
+        main["given back by the latent"] = back(real)
     main |= {"draft": made.drafts, **({"refined": made.images} if solved else {})}
     usual = made.drafts if scores.row == "draft" else made.images
     if scores.paired:

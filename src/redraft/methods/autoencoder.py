@@ -157,8 +157,12 @@ class Autoencoder(nn.Module):
     @torch.no_grad()
     def energy(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """mean |x − decode(encode(x))| [N]: how far a picture is from what the autoencoder can make."""
-        net = self.initializer
-        return (x - net.decode(net.encode(x))).abs().flatten(1).mean(1)
+        return (x - self.back(x)).abs().flatten(1).mean(1)
+
+    @torch.no_grad()
+    def back(self, x: Tensor) -> Tensor:
+        """decode(encode(x)) [N, C, S, S]: what an autoencoder is for."""
+        return self.initializer.decode(self.initializer.encode(x))
 
 
 def kl(mean: Tensor, logvar: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ def look(method: nn.Module, real: Pair, seed: int) -> Drafts:
 
 
 def _takes_noise(method: nn.Module) -> bool:
-    """False where drafts are deterministic by design, as pix2pix's, CUT's and those of a fusion of domains."""
+    """False where drafts are deterministic by design: pix2pix's, CUT's, a fusion's of domains."""
     networks: dict[str, nn.Module] = method.networks  # type: ignore[assignment]
     initializer = networks.get("initializer", getattr(method, "initializer", None))
     return getattr(initializer, "z_shape", None) != (0,) and not getattr(method, "domains", False)

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-ENTRANCES = ("forward", "encode", "logits", "posterior", "decode", "inverse", "draft")  # how methods call a network
+# how methods call a network
+ENTRANCES = ("forward", "encode", "logits", "posterior", "decode", "inverse", "draft")
 
 
 class Half:
