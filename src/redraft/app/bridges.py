@@ -47,8 +47,12 @@ def ends(task: Task, method: str, assignments: Iterable[str]) -> Ends:
         condition = replace(condition, expert=TEXT)
     if method == "fusion" and not target.latent:
         target = replace(target, latent=LATENT)
-    if method == "fusion" and not spec.paired:  # both sides are pictures of one space, told apart by domain
-        condition = replace(condition, expert=target.latent)
+    if method == "autoencoder" and target.latent:
+        raise UsageError(
+            "An autoencoder makes a latent space of its own, from pixels: leave target.latent out."
+        )
+    if not spec.paired:
+        condition = _both_sides(condition, target)
     if condition.expert:
         seen = _reader(condition.expert, spec.condition)
         condition = Condition(expert=seen.name, shape=seen.shape(spec.size), fingerprint=seen.fingerprint)
@@ -56,6 +60,16 @@ def ends(task: Task, method: str, assignments: Iterable[str]) -> Ends:
         made = _decoder(target.latent)
         target = Target(latent=made.name, shape=made.shape(spec.size), fingerprint=made.fingerprint)
     return Ends(condition=condition, target=target)
+
+
+def _both_sides(condition: Condition, target: Target) -> Condition:
+    """Of sides without pairs both are pictures of one space, so one expert sees both."""
+    if condition.expert.removeprefix("image:") not in ("", target.latent.removeprefix("image:")):
+        raise UsageError(
+            f"condition.expert={condition.expert} cannot see one side alone: where sides have no pairs, the "
+            "target's expert sees both; leave --from or condition.expert out."
+        )
+    return replace(condition, expert=target.latent)
 
 
 def _reader(name: str, given: str) -> Expert:

@@ -52,6 +52,10 @@ def check_lines(place: str, direction: str | None) -> tuple[list[str], bool]:
             f"For {task}, --method is {', '.join(able[:-1])} or {able[-1]} (without it {able[0]}). Which is "
             f"better here: redraft compare {shlex.quote(place)} --methods {','.join(able)}{way}"
         )
+    if folder.has_captions:
+        lines.append(
+            f"From words to pictures: redraft fuse {shlex.quote(place)} --from text:minilm --to image:taef2"
+        )
     if task == "category" and len(folder.categories) == 2:
         a, b = map(shlex.quote, folder.categories)
         lines.append(f"To turn pictures of one folder into such of the other: --direction {a}:{b} or {b}:{a}")

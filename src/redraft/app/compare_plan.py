@@ -119,6 +119,10 @@ def trainings(
                 made.append(Planned(entry=entry, seed=seed, place=place, run=None, why_not=str(wrong)))
                 continue
             made.append(Planned(entry=entry, seed=seed, place=place, run=settle(run, entry.settings)))
+    sizes = {p.run.task.spec.size for p in made if p.run is not None}
+    if size is None and len(sizes) > 1:  # one method's experts cannot have the usual size
+        more: dict[str, Any] = {"task": task, "recipe": recipe, "seeds": seeds, "out": out}
+        return trainings(report, wanted, common, size=max(sizes), **more)
     if all(p.run is None for p in made):
         raise problems[0]
     return made

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -29,10 +30,14 @@ def explain(
     maker = Model.from_pretrained(place, "cpu")
     if maker.hash != info["model_hash"]:
         raise UsageError(f"{place} holds another model than the one that made {picture}; use --model.")
-    c = maker.read(_condition(info, condition), seed)
-    noise = PictureNoise(seed, together)
-    rows = None if c is None else c.expand(len(together), *c.shape[1:])
-    made = maker.viewed.generate(rows, len(together), noise, refine=steps).images[at].clamp(-1, 1)
+    word = _given(info, "condition", condition)
+    if "like" in info:
+        made = maker.like(word, **_exemplar(picture, info), seed=seed).images[0]
+    else:
+        c = maker.read(word, seed)
+        noise = PictureNoise(seed, together)
+        rows = None if c is None else c.expand(len(together), *c.shape[1:])
+        made = maker.viewed.generate(rows, len(together), noise, refine=steps).images[at].clamp(-1, 1)
     there = images.read(picture)
     again = images.to_array(made, bits=16 if there.dtype.itemsize == 2 else 8)
     if out is not None:
@@ -87,13 +92,24 @@ def _numbers(picture: str, info: dict[str, str]) -> tuple[int, int, list[int], i
     )
 
 
-def _condition(info: dict[str, str], given: str | None) -> str | None:
-    word = given or info.get("condition")
-    if word is None or "condition_sha256" not in info:
+def _exemplar(picture: str, info: dict[str, str]) -> dict[str, Any]:
+    """The picture in whose manner it was made, under which condition, and how much of the way."""
+    try:
+        strength = float(info["strength"])
+    except (KeyError, ValueError):
+        raise DataError(f"{picture} was edited: its strength is none that Redraft writes.") from None
+    return {"exemplar": _given(info, "like"), "of": _given(info, "like_is"), "strength": strength}
+
+
+def _given(info: dict[str, str], key: str, given: str | None = None) -> str | None:
+    """The word or file of this key; UsageError where a file is not what it was."""
+    word = given or info.get(key)
+    if word is None or f"{key}_sha256" not in info:
         return word
+    where = "; say where it is with --condition" if key == "condition" else "; put it back"
     if not Path(word).is_file():
-        raise UsageError(f"The condition {word} is not there any more; say where it is with --condition.")
-    wanted = info["condition_sha256"]  # empty where the condition was in memory
+        raise UsageError(f"The picture {word} is not there any more{where}.")
+    wanted = info[f"{key}_sha256"]  # empty where the condition was in memory
     if wanted and hashlib.sha256(Path(word).read_bytes()).hexdigest() != wanted:
-        raise UsageError(f"{word} has changed since the picture was made; give the old one with --condition.")
+        raise UsageError(f"{word} has changed since the picture was made{where}.")
     return word

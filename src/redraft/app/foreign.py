@@ -91,6 +91,11 @@ def plan(initial: Given, report: Report, task: str | None, recipe: str, size: in
         made = _task_of(initial.foreign, report, task, size)
     else:
         made = _task_like(initial.run, initial.foreign.origin, report, task, size)
+    if initial.run is not None and initial.run.method_name == "fusion" and not made.spec.paired:
+        raise UsageError(
+            f"{initial.foreign.origin} turns one side into the other by way of its own inverse, which no "
+            "solver takes over; where sides have no pairs, --initializer is a model of method cut."
+        )
     between = NO_EXPERTS
     if initial.run is not None:  # its initializer works between these experts, and so must the solver
         between = Ends(condition=initial.run.condition, target=initial.run.target)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from redraft.app.language import unknown_words
 from redraft.app.made import Made
 from redraft.app.model import Model, refuse_counts
 from redraft.app.refuse import refuse_empty, refuse_seed
@@ -50,13 +51,17 @@ def generate(
     _refuse_like(like, like_is, strength, variants, refine, best_of, trace)
     begun = time.monotonic()
     maker = Model.from_pretrained(model, device)
-    words, unread = readable(maker, expand(conditions), seed)
+    refuse_blank(conditions)
+    pictures = maker.task.spec.condition in ("picture", "none")  # elsewhere a folder's name is a word
+    words, unread = readable(maker, expand(conditions) if pictures else list(conditions), seed)
     asked: list[str | None] = [*words] or [None]
     if words or not unread:
         maker.read(words[:1] or None, seed)  # refuses a model that wants none, or one
     with processes(maker.device):
         one_first(lambda: new_folder(out))
         paths = _paths(Path(out), asked, variants)
+        if maker.task.spec.condition == "sentence" and (odd := unknown_words(maker.bridge.condition, words)):
+            say(odd)
         for sentence in unread[:MANY]:
             say(f"Left out: {sentence}")
         if len(unread) > MANY:
@@ -122,6 +127,12 @@ def readable(maker: Model, words: list[str], seed: int) -> tuple[list[str], list
     if unread and not good:
         raise DataError(unread[0])
     return good, unread
+
+
+def refuse_blank(conditions: Sequence[str]) -> None:
+    """Refuse "" as a condition: as a path it would be the folder that one is in."""
+    if not all(word.strip() for word in conditions):
+        raise UsageError("A condition is empty; give words or a picture, or leave it out.")
 
 
 def _paths(folder: Path, asked: list[str | None], variants: int) -> list[list[Path]]:

@@ -10,10 +10,12 @@ from torch import Tensor
 from redraft.app.model import Model
 from redraft.core.types import Pair
 from redraft.evaluation.evaluate import Asked
+from redraft.evaluation.paired import psnr
 from redraft.evaluation.reconstruction import Reconstruction, reconstruction
 from redraft.evaluation.residual import residual_test
 from redraft.methods.autoencoder import Autoencoder
 from redraft.methods.fusion import WANTED, Fusion, domain
+from redraft.spaces.bridge import Bridge
 
 MOST = 500  # held-out pictures that are looked at
 FEWEST = 20  # that a test of the residual takes
@@ -24,6 +26,20 @@ def sentences(model: Model, known: Pair, held_out: Pair, asked: Asked) -> tuple[
     lost = losses(model, known.target, held_out.target[:MOST], asked)
     told = residuals(model, held_out, asked)
     return (*([] if lost is None else [lost.says()]), *told)
+
+
+def ceiling(between: Bridge, pictures: Tensor, most: int = 64) -> tuple[str, float] | None:
+    """What a target's expert gives back of real pictures [N, C, S, S], as a sentence and its PSNR in dB."""
+    if between.target is None or not len(pictures):
+        return None
+    x = pictures[:: -(-len(pictures) // most)]
+    back = between.view(between.wanted(x.to(between.mean.device))).cpu()
+    decibels = float(psnr(back, x).mean())
+    return (
+        f"{between.target.name} gives held-out pictures back with PSNR {decibels:.1f} dB; what is made "
+        "through it can be no truer.",
+        decibels,
+    )
 
 
 def losses(model: Model, train: Tensor, test: Tensor, asked: Asked) -> Reconstruction | None:

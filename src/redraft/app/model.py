@@ -165,10 +165,11 @@ class Model:
         with torch.no_grad():
             pictures = self.task.keep(self.bridge.view(made), raw).cpu()
         energies = method.energy(made, c_to).cpu()
-        about = {"like": plain(str(exemplar)), "strength": f"{strength:g}", **about_condition(condition)}
-        return replace(
-            self._scored(pictures, energies), stories=[about_versions() | {"model_hash": self.hash} | about]
-        )
+        about = {f"like{k.removeprefix('condition')}": v for k, v in about_condition(exemplar).items()}
+        about |= {f"like_is{k.removeprefix('condition')}": v for k, v in about_condition(of).items()}
+        made_alone = replace(self._scored(pictures, energies), chunks=[[0]], places=[0])
+        about |= {"strength": f"{strength:g}", **about_condition(condition)}
+        return replace(made_alone, stories=self._stories(made_alone, seed, 0, about))
 
     def _one(self, condition: Condition | None, seed: int) -> Tensor | None:
         c = self.read(condition, seed)
@@ -180,7 +181,7 @@ class Model:
         if kind == "none":
             return None
         if kind != "category":
-            raise UsageError(f"Say {_A[kind]} that the exemplar shows, with --like-is.")
+            raise UsageError(f"Say what the exemplar shows, with --like-is: {_A[kind]}.")
         categories = torch.arange(n, device=self.device)
         energies = self.method.energy(x.expand(n, *x.shape[1:]), categories)
         return categories[energies.argmin()][None]

@@ -70,6 +70,12 @@ def refuse_run(run: Run, processes: int) -> None:
         raise UsageError(
             f"reading.margin lies between 0 and the size, {spec.size}, not {run.reading.margin}."
         )
+    _refuse_small_latents(run)
+    if run.reading.margin and (run.condition.expert or run.target.latent):
+        raise UsageError(
+            "reading.margin crops pictures anew in each epoch, and experts see each once and whole: leave "
+            "it at 0."
+        )
     if run.method_name in ("coopnets", "ccoopnets", "solver") and run.solver_steps < 1:
         raise UsageError(
             "method.langevin.steps is at least 1 in training; drafts alone: generate --refine 0."
@@ -89,6 +95,21 @@ def refuse_run(run: Run, processes: int) -> None:
         raise UsageError(
             f"train.batch={cfg.batch} cannot be shared by {processes} processes in {cfg.accumulate} parts "
             f"of at least {least // parts} pictures; try --set train.batch={near}."
+        )
+
+
+def _refuse_small_latents(run: Run) -> None:
+    """Refuse a latent that is too small for networks that see a picture beside it."""
+    spec = run.spec
+    if not run.target.latent or spec.condition != "picture" or run.networks.initializer == "foreign":
+        return
+    least = {"flow": 2 if run.method_name == "solver" else 1}.get(run.networks.initializer, 4)
+    least = 8 if run.networks.solver == "patchgan" and run.method_name != "fusion" else least
+    if spec.size < least:
+        raise UsageError(
+            f"{run.target.latent} makes {spec.size} x {spec.size} latents of {run.task.spec.size} px, and "
+            f"{run.method_name} takes {least} x {least} or more where a picture is given: choose a larger "
+            "--size, another target.latent, or --method fusion."
         )
 
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from redraft.app.examples import pair_of
 from redraft.app.show import one_first, say
 from redraft.core.config import to_dict
 from redraft.core.errors import DataError
@@ -28,11 +30,15 @@ from redraft.spaces.sentence import Sentence
 from redraft.tasks.recover import Recover
 
 BATCH = 32  # pictures read together
+SENTENCES = 256  # sentences
+EVERY = 20.0  # seconds between lines on how far an expert has come
+ROUNDED = 0.05  # of a channel's standard deviation: half precision may change numbers by so much
+STILL = 1e-4  # a channel that deviates by less is the same everywhere
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Representations as the experts make them, float16 [F, M, ...]: F = 2 where mirrored pictures are used.
+    """Representations as the experts make them [F, M, ...]: F = 2 where mirrored pictures are used.
 
     None where no expert stands, or where a task draws what is given anew each time (holes).
     """
@@ -77,17 +83,18 @@ def represent(data: Store, run: Run, bridge: Bridge, key: str, device: torch.dev
     if bridge.condition is not None and not isinstance(run.task, Recover):
         name, of = run.condition.expert, _name(key, run, run.condition.fingerprint, "given", views)
         if bridge.raw.condition == "sentence":
-            given = _kept(of, name, len(data.captions), lambda: _sentences(data, bridge))
+            given = _kept(of, lambda: _sentences(data, bridge, name))
         else:
-            count = len(data) if data.condition is None else len(data.condition)
-            given = _kept(of, name, count, lambda: _views(data, run, bridge, "given", views, device))
+            given = _kept(of, lambda: _views(data, run, bridge, "given", views, device, name))
     if bridge.target is not None:
         of = _name(key, run, run.target.fingerprint, "wanted", views)
-        draw = lambda: _views(data, run, bridge, "wanted", views, device)  # noqa: E731
-        wanted = _kept(of, run.target.latent, len(data), draw)
+        draw = lambda: _views(data, run, bridge, "wanted", views, device, run.target.latent)  # noqa: E731
+        wanted = _kept(of, draw)
     for side, codes in (("condition", given), ("target", wanted)):
         if codes is not None:
             _refuse_constant(side, codes)
+    if wanted is not None:
+        _tell_duplicates(wanted)
     return Codes(given, wanted)
 
 
@@ -97,18 +104,18 @@ def _name(key: str, run: Run, fingerprint: str, side: str, views: int) -> Path:
     return cache_home() / "representations" / f"{digest}.npy"
 
 
-def _kept(path: Path, expert: str, count: int, parts: Callable[[], Iterator[Tensor]]) -> np.ndarray:
+def _kept(path: Path, views: Callable[[], Iterator[Tensor]]) -> np.ndarray:
     """The file's array, made first where it is not there: whole or not at all, by one process."""
 
     def make() -> None:
         if path.exists():
             return
-        say(f"{expert} looks at {count} examples; what it makes of them is kept.")
+        codes = _rounded(torch.stack(list(views())))
         path.parent.mkdir(parents=True, exist_ok=True)
         half_made = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.npy")
         try:
             with saving(path):
-                np.save(half_made, np.stack([view.numpy() for view in parts()]))
+                np.save(half_made, codes.numpy())
                 os.replace(half_made, path)
         finally:
             half_made.unlink(missing_ok=True)
@@ -117,37 +124,74 @@ def _kept(path: Path, expert: str, count: int, parts: Callable[[], Iterator[Tens
     return np.load(path, mmap_mode="r")
 
 
-def _sentences(data: Store, bridge: Bridge) -> Iterator[Tensor]:
+def _rounded(codes: Tensor) -> Tensor:
+    """In half precision [F, M, ...], where that tells examples apart as well."""
+    half, over = codes.half(), [i for i in range(codes.ndim) if i != 2]
+    gap, spread = (half.float() - codes).abs().amax(over), codes.std(over, correction=0)
+    return half if bool(((gap <= ROUNDED * spread) | ((spread < STILL) & gap.isfinite())).all()) else codes
+
+
+def _patiently(parts: Iterable[Tensor], expert: str, total: int, what: str) -> Tensor:
+    """All that an expert makes of ``total`` examples; says now and then how far it has come."""
+    say(f"{expert} looks at {total} {what}; what it makes of them is kept.")
+    rows: list[Tensor] = []
+    done, told = 0, time.monotonic()
+    for part in parts:
+        rows.append(part.cpu().float())
+        done += len(part)
+        if done < total and time.monotonic() - told >= EVERY:
+            told = time.monotonic()
+            say(f"{expert}: {done} of {total}")
+    return torch.cat(rows)
+
+
+def _sentences(data: Store, bridge: Bridge, expert: str) -> Iterator[Tensor]:
     """One view: the caption of each example, each wording read once."""
     distinct = list(dict.fromkeys(data.captions))
-    codes = bridge.see(Sentence().encode(distinct)).half()
+    some = (distinct[i : i + SENTENCES] for i in range(0, len(distinct), SENTENCES))
+    seen = (bridge.see(Sentence().encode(texts)) for texts in some)
+    codes = _patiently(seen, expert, len(distinct), "different captions")
     place = {words: i for i, words in enumerate(distinct)}
     yield codes[[place[words] for words in data.captions]]
 
 
 def _views(
-    data: Store, run: Run, bridge: Bridge, side: str, views: int, device: torch.device
+    data: Store, run: Run, bridge: Bridge, side: str, views: int, device: torch.device, expert: str
 ) -> Iterator[Tensor]:
     """What the expert of a side makes of all its pictures, first as they are, then mirrored."""
     swap = side == "given" and not data.paired and data.condition is not None
-    if (
-        swap and data.condition is not None
-    ):  # rows of its own: it takes the wanted one's place and gives it back
-        data = replace(data, target=data.condition, condition=data.target)
-    for view in range(views):
-        noise, parts = BatchNoise(stream(run.seed, "represent")), []
+    if swap and data.condition is not None:  # it takes the wanted one's place and gives it back
+        rows = ("",) * len(data.condition)  # which have neither names nor categories of their own
+        swapped = replace(data, target=data.condition, condition=data.target, names=rows)
+        data = replace(swapped, category=None, captions=())
+
+    def seen(mirrored: bool) -> Iterator[Tensor]:
+        noise = BatchNoise(stream(run.seed, "represent"))
         for raw in in_order(data, BATCH):
             if swap and raw.condition is not None:
                 raw = raw._replace(target=raw.condition, condition=raw.target)
-            c, x = run.task.pair((_mirrored(raw) if view else raw).to(device), noise)
-            code = bridge.look(x) if side == "wanted" or c is None else bridge.see(c)
-            parts.append(code.cpu().half())
-        yield torch.cat(parts)
+            c, x = pair_of(_mirrored(raw) if mirrored else raw, run, noise, device)
+            yield bridge.look(x) if side == "wanted" or c is None else bridge.see(c)
+
+    for view in range(views):
+        what = f"{'given' if side == 'given' else 'wanted'} pictures{', mirrored' if view else ''}"
+        yield _patiently(seen(bool(view)), expert, len(data), what)
 
 
 def _mirrored(raw: Raw) -> Raw:
     condition = None if raw.condition is None else raw.condition.flip(-1)
     return raw._replace(target=raw.target.flip(-1), condition=condition)
+
+
+def _tell_duplicates(codes: np.ndarray, most: int = 512) -> None:
+    """Warn where most of what is to be made comes more than once: its density has no peak that is finite."""
+    some = codes[0, :: max(1, codes.shape[1] // most)]
+    different = len({row.tobytes() for row in some})
+    if different <= len(some) // 2:
+        say(
+            f"warning: Only {different} of {len(some)} wanted representations differ: look for duplicates "
+            "with redraft data check."
+        )
 
 
 def _refuse_constant(side: str, codes: np.ndarray) -> None:

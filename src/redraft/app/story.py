@@ -20,7 +20,7 @@ def about_condition(condition: object) -> dict[str, str]:
     if not isinstance(condition, (str, Path)):
         return {"condition": IN_MEMORY, "condition_sha256": ""}
     file = Path(condition)
-    if not file.is_file():
+    if not is_file(condition):
         return {"condition": plain(str(condition))}
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     return {"condition": plain(str(file.resolve())), "condition_sha256": digest}
@@ -28,6 +28,14 @@ def about_condition(condition: object) -> dict[str, str]:
 
 def about_versions() -> dict[str, str]:
     return {"software": f"redraft {__version__}", "torch": torch.__version__}
+
+
+def is_file(word: str | Path) -> bool:
+    """Whether there is such a file; a sentence may be no possible name of one."""
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def plain(text: str) -> str:
@@ -39,7 +47,7 @@ def stem(condition: object) -> str:
     """What files made from a condition are called."""
     if not isinstance(condition, (str, Path)):
         return "picture"
-    name = Path(condition).stem if Path(condition).is_file() else str(condition)
+    name = Path(condition).stem if is_file(condition) else str(condition)
     return "".join(ch if ch.isalnum() or ch in "-_" else "-" for ch in plain(name))[:80] or "picture"
 
 

@@ -17,6 +17,8 @@ from redraft.app.begin import begin, pictures_key, seen
 from redraft.app.bridges import COPIES, Viewed, bridge, ends, is_end, keep, kept_scales
 from redraft.app.check import instead, open_folder, suited
 from redraft.app.examples import batches, gathered, pairs, spread_out, store
+from redraft.app.language import unknown_words
+from redraft.app.latent import ceiling
 from redraft.app.model import Model
 from redraft.app.progress import Teller
 from redraft.app.refuse import (
@@ -43,8 +45,9 @@ from redraft.methods.method import Method
 from redraft.methods.solver import Solver
 from redraft.nets.blocks import parameters
 from redraft.recipes import RECIPES, Run, build
+from redraft.recipes.ends import Ends
 from redraft.recipes.matrix import method_for, only_task
-from redraft.tasks import TASKS
+from redraft.tasks import TASKS, Task
 from redraft.training import pick_device
 from redraft.training import train as fit
 from redraft.training.folder import refuse_another, resumable
@@ -131,9 +134,25 @@ def plan(
             "Method solver refines an initializer that is there already: train it with redraft train DATA "
             "--method solver --initializer MODEL; redraft compare takes it as a finished run."
         )
-    made = TASKS[name].of(folder, _size(report, name, size))
-    between = ends(made, method, settings)
+    made, between = _between(report, name, method, size, settings)
     return RECIPES[recipe](made, method, len(folder.examples["train"]), seed, between)
+
+
+def _between(
+    report: Report, name: str, method: str, size: int | None, settings: Iterable[str]
+) -> tuple[Task, Ends]:
+    """The task and its experts. The usual size gives way to one that they can have; a wanted one does not."""
+    usual, settings = _size(report, name, size), list(settings)
+    made = TASKS[name].of(report.folder, usual)
+    try:
+        return made, ends(made, method, settings)
+    except UsageError:
+        if size is not None or usual != 28:
+            raise
+    made = TASKS[name].of(report.folder, 32)
+    found = ends(made, method, settings)
+    say("Pictures are made at 32 px: the experts cannot have 28 px, which is the pictures' own size.")
+    return made, found
 
 
 def settle(run: Run, assignments: Iterable[str]) -> Run:
@@ -184,9 +203,14 @@ def fit_run(
         scales = initial.scales
     see = seen(training, run, between, device, scales)
     keep(between, out)
+    if foreign_ := unknown_words(between.condition, training.captions):
+        say(foreign_)
     begin(method, training, run, device, see)
     view = partial(Viewed, bridge=between, keep=run.task.keep)
     some = gathered(pairs(held_out, run, device, run.seed, most=HELD_OUT))
+    lost = ceiling(between, some.target)
+    if lost is not None:
+        say(lost[0])
     rows = spread_out(some, min(8, len(some.target)))
     few = Pair(None if some.condition is None else some.condition[rows], some.target[rows])
     with Teller() as tell:
@@ -212,6 +236,7 @@ def fit_run(
             "megabytes": None if math.isnan(before) else round(peak(device)),
             "pictures": len(training),
             "data": folder.understood,
+            **({} if lost is None else {"reconstruction_psnr": round(lost[1], 2)}),
         }
         model = Model(
             run,
