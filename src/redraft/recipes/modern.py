@@ -92,7 +92,7 @@ def _train(method: str, spec: Spec, pictures: int) -> Train:
         initializer = 1e-5  # where it is taught; it has learnt before, and at 2e-4 it runs away
     if method == "fusion":
         return Train(
-            batch=min(32, pictures),
+            batch=min(16 if spec.size > 1 else 64, pictures),
             lr={"initializer": 1e-3},
             betas={"initializer": (0.5, 0.9)},  # the paper's
             ema={"initializer": 0.99},
@@ -116,11 +116,18 @@ def _patch_chain(size: int) -> Langevin:
     return Langevin(steps=5, delta=7.75 * size / 64, drift_clip=0.1)
 
 
+def _flow(spec: Spec, pictures: int) -> FlowConfig:
+    """On a map each unit costs a product a place, and few pictures are soon learnt by heart."""
+    if spec.size > 1 and pictures < MANY:
+        return FlowConfig(blocks=8, width=96)
+    return FlowConfig()
+
+
 def _networks(task: Task, spec: Spec, method: str, pictures: int) -> Networks:
     """Wider for larger pictures and for many of them; depth follows the size in the networks themselves."""
     more = 1.5 if pictures >= MANY and spec.size >= 64 else 1.0
     if method == "fusion":
-        return Networks(initializer="flow", flow=FlowConfig())
+        return Networks(initializer="flow", flow=_flow(spec, pictures))
     if method == "cut":
         return Networks(
             solver="patchgan", initializer="cut", solver_width=32, initializer_width=int(16 * more)
