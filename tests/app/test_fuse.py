@@ -139,6 +139,7 @@ def test_a_fusion_is_compared_with_other_methods(cli: Cli, words: Path, tmp_path
         "--set=networks.initializer_width=4",
         "--set=networks.solver_width=4",
         "--set=train.batch=4",
+        "--seeds=1",
         f"--out={tmp_path / 'both'}",
     )
     assert said.status == 0, said.err
@@ -160,6 +161,15 @@ def test_a_sentence_that_names_a_folder_is_a_sentence(
     monkeypatch.chdir(tmp_path)
     assert cli("generate", text_run, "dot", "--out=out").status == 0
     assert [p.name for p in Path("out").iterdir()] == ["dot.png"]
+
+
+@pytest.mark.parametrize("task", ["edges", "upscale", "colour", "recover"])
+def test_pictures_become_pictures(cli: Cli, classes: Path, tmp_path: Path, task: str) -> None:
+    line = ["fuse", classes, f"--task={task}", f"--from={IMAGE}", f"--to={IMAGE}", *SMALL, "--steps=1"]
+    said = cli(*line, f"--out={tmp_path / 'run'}")
+    assert said.status == 0, said.err
+    made = redraft.Model.from_pretrained(tmp_path / "run", "cpu")(classes / "ball" / "00.png", variants=2)
+    assert made.images.shape == (2, 3, SIZE, SIZE) and not torch.equal(made.images[0], made.images[1])
 
 
 # --- exemplars
@@ -245,6 +255,8 @@ def test_a_solver_refines_a_fusion_that_is_gone_afterwards(
     fusion, others = tmp_path / "fusion", captioned(tmp_path / "others", first=300)
     shutil.copytree(text_run, fusion)
     line = ["train", others, "--method=solver", *TINY[:1], TINY[2], CHAIN, f"--out={tmp_path / 'run'}"]
+    said = cli(*line, f"--initializer={fusion}", "--steps=2", f"--set=target.latent={IMAGE}")
+    assert said.status == 2 and "brings its own experts" in said.err
     said = cli(*line, f"--initializer={fusion}", "--steps=2")
     assert said.status == 0, said.err
     theirs, ours = load_file(fusion / "model" / "model.safetensors"), tmp_path / "run" / "model"

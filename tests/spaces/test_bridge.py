@@ -72,6 +72,13 @@ def spec(condition: str = "none", width: int = 0, size: int = 16, **more: object
             (32, 4, 4),
             Spec(size=4, channels=32, condition="vector", width=7),
         ),
+        (spec("picture", 3), (64, 1, 1), (), spec("vector", 64)),  # a map of one place is a vector
+        (
+            spec("picture", 3, paired=False),
+            (64, 1, 1),
+            (64, 1, 1),
+            Spec(size=1, channels=64, condition="picture", width=64, paired=False, side=1),
+        ),
         (  # a vector target looks at maps of GRID at most
             spec("picture", 3, size=64),
             (),
@@ -121,7 +128,9 @@ def test_without_experts_the_very_same_tensors_come_back() -> None:
     bridge = Bridge(spec("picture", 3), as_seen)
     x, c = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16)
     assert bridge.open and bridge.spec == bridge.raw
-    assert bridge.wanted(x) is x and bridge.view(x) is x and bridge.given(c) is c and bridge.given(None) is None
+    assert (
+        bridge.wanted(x) is x and bridge.view(x) is x and bridge.given(c) is c and bridge.given(None) is None
+    )
 
 
 def test_scales_are_fitted_and_undone() -> None:
@@ -179,3 +188,22 @@ def test_a_picture_that_no_expert_reads_is_folded_to_the_latents_grid() -> None:
     given = bridge.given(c)
     assert given is not None and torch.equal(given, F.pixel_unshuffle(c, 8))
     assert bridge.spec.width == 64 and bridge.spec.side == bridge.spec.size == 2
+
+
+def test_a_code_of_one_place_is_given_as_a_vector() -> None:
+    bridge = Bridge(spec("picture", 3), as_seen, condition=blocks(16), target=blocks())
+    c = torch.randn(20, 3, 16, 16)
+    bridge.fit(bridge.see(c), None)
+    given = bridge.given(c)
+    assert given is not None and given.shape == (20, 768) and bridge.spec.condition == "vector"
+    torch.testing.assert_close(given.std(0), torch.ones(768))
+
+
+def test_sides_without_pairs_lie_in_one_space_at_one_scale() -> None:
+    """A picture is the same latent on either side: a network that changes nothing keeps it."""
+    bridge = Bridge(spec("picture", 3, paired=False), as_seen, condition=blocks(), target=blocks())
+    x = 1.9 * torch.rand(50, 3, 16, 16) - 0.95
+    bridge.fit(bridge.see(x), bridge.look(x))
+    given = bridge.given(x)
+    assert given is not None and torch.equal(given, bridge.wanted(x))
+    torch.testing.assert_close(bridge.view(given), x, atol=1e-5, rtol=1e-5)

@@ -154,7 +154,7 @@ def _task_of(foreign: Foreign, report: Report, task: str | None, size: int | Non
     return made
 
 
-_START = {"none": "nothing", "category": "a category", "picture": "a picture"}
+_START = {"none": "nothing", "category": "a category", "picture": "a picture", "sentence": "words"}
 
 
 def _usual(report: Report) -> int:

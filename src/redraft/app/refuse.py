@@ -54,6 +54,13 @@ def refuse_settings(lines: Iterable[str]) -> list[str]:
     return settings
 
 
+def refuse_experts(lines: Iterable[str]) -> None:
+    """Refuse experts beside an initializer, which has learnt between its own."""
+    for line in lines:
+        if line.partition(".")[0].strip() in ("condition", "target"):
+            raise UsageError(f"--set {line}: an initializer brings its own experts along; leave that out.")
+
+
 def refuse_file(out: str | Path, what: str) -> None:
     if Path(out).exists() and not Path(out).is_dir():
         raise UsageError(f"{out} is a file; {what} needs a folder, so give another --out.")

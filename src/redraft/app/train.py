@@ -25,6 +25,7 @@ from redraft.app.refuse import (
     VECTORS,
     fitting_batch,
     refuse_empty,
+    refuse_experts,
     refuse_file,
     refuse_length,
     refuse_run,
@@ -85,6 +86,7 @@ def train(
         if initial is None:
             run = plan(report, task, method, recipe, size, seed, assignments)
         else:
+            refuse_experts(assignments)
             run = foreign.plan(initial, report, task, recipe, size, seed)
         run = settle(run, [*length(steps, minutes), *assignments])
         if initial is not None:

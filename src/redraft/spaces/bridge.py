@@ -28,11 +28,12 @@ Show = Callable[[Tensor, int], Tensor | None]  # a task's: conditions as RGB pic
 def represented(spec: Spec, condition: tuple[int, ...] = (), target: tuple[int, ...] = ()) -> Spec:
     """What networks must know where experts make representations of a task's spaces.
 
-    ``condition`` and ``target`` are their shapes, (D,) or (C, s, s); () where no expert stands there.
+    ``condition`` and ``target`` are their shapes, (D,) or (C, s, s); () where no expert stands there. A map
+    of one place, (D, 1, 1), is a vector where a condition is one; of two sides without pairs it stays a map.
     """
     channels, size = target[:2] if target else (spec.channels, spec.size)
     spec, raw = replace(spec, channels=channels, size=size), spec
-    if len(condition) == 1:
+    if len(condition) == 1 or (condition[1:] == (1, 1) and raw.paired):
         return replace(spec, condition="vector", width=condition[0])
     if not condition and (raw.condition != "picture" or size == raw.size):
         return spec
@@ -118,8 +119,12 @@ class Bridge(nn.Module):
         return self.condition(self.show(c, len(c)))
 
     def scaled_given(self, seen: Tensor) -> Tensor:
-        """What the expert makes -> what networks are given."""
+        """What the expert makes -> what networks are given; of sides without pairs as ``scaled`` has it."""
+        if not self.raw.paired and self.target is not None:  # one turns into the other: no other contrast
+            return self.scaled(seen)
         c = (seen - self.given_mean) / self.given_std
+        if self.spec.condition == "vector":
+            return c.flatten(1)
         return fold(c, self.spec.side or self.spec.size) if c.ndim == 4 else c
 
     def given(self, c: Tensor | None) -> Tensor | None:
