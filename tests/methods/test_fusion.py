@@ -111,6 +111,8 @@ def test_what_it_makes_is_told_its_own_likelihood(kind: str) -> None:
     assert torch.equal(made.drafts, made.images) and torch.equal(made.draft_energies, made.energies)
     assert made.images.shape == batch(kind).target.shape and not made.images.requires_grad
     assert made.trace == [] and made.trace_energies.shape == (0, 6) and method.refine_steps == 0
+    (only,) = method.generate(c, 6, PictureNoise(3, range(6)), trace=True).trace  # K + 1 pictures
+    assert torch.equal(only, made.images)
     v = 0.7 * PictureNoise(3, range(6)).normal(6, *method.initializer.z_shape)
     torch.testing.assert_close(made.images, method.from_residual(v, c))
 

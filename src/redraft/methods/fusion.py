@@ -45,7 +45,7 @@ class Fusion(nn.Module):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        temperature: float = 1.0  # standard deviation of v when pictures are made; published 1
+        temperature: float = 1.0  # sd of v drawn for pictures (none is of two domains); published 1
         data_noise: float = (
             0.01  # sd of noise on x (whose own is about 0.29), so that no density is endless; 0
         )
@@ -96,7 +96,7 @@ class Fusion(nn.Module):
                 v, where = self.residual(c, domain(c, GIVEN)), domain(c, WANTED)
             x, logdet = self.initializer.draft(v, where)
             energies = nats(v, logdet)
-        return Sample(x, x, energies, energies, [], energies.new_zeros(0, n))
+        return Sample(x, x, energies, energies, [x] if trace else [], energies.new_zeros(0, n))
 
     @torch.no_grad()
     def energy(self, x: Tensor, c: Any) -> Tensor:

@@ -62,7 +62,8 @@ class Dense(nn.Sequential):
         if self.training and len(c) == 1 and any(isinstance(m, nn.BatchNorm1d) for m in self):
             raise UsageError(
                 "networks.flow.norm=batch learns from the statistics of a batch, which one example has not: "
-                "set train.batch to 2 or more, or networks.flow.norm=layer."
+                "make train.batch at least twice its parts (processes times train.accumulate), or set "
+                "networks.flow.norm=layer."
             )
         return super().forward(c)
 

@@ -41,6 +41,8 @@ FINEST = 16  # px of side on which a flow of maps begins at most: finer ones are
 
 @dataclass(frozen=True, kw_only=True)
 class FlowConfig:
+    """How deep and wide a flow is, and what its blocks are made of."""
+
     blocks: int = 12  # paper 20 to 24
     width: int = 256  # hidden units of the networks that steer a coupling; paper 1024
     depth: int = 1  # their hidden-to-hidden layers; the paper's hidden_depth, 2

@@ -133,7 +133,7 @@ class Run:
         )
 
     def override(self, assignments: Iterable[str]) -> Run:
-        """Apply ``section.key=value`` lines, sections being method, task, networks, reading, train."""
+        """Apply ``section.key=value`` lines; the sections are Run's fields but recipe and seed."""
         run = self
         sections = [f.name for f in fields(Run) if f.name not in ("recipe", "seed")]
         for line in assignments:

@@ -13,7 +13,7 @@ ENTRANCES = ("forward", "encode", "logits", "posterior", "decode", "inverse", "d
 
 
 class Half:
-    """Runs ``forward``, ``encode`` and ``logits`` of the networks under autocast; ``undo`` ends that.
+    """Runs the networks' ``ENTRANCES`` under autocast; ``undo`` ends that.
 
     Not around the whole step, since a Langevin chain's own arithmetic (its preconditioner is a
     convolution) would then be rounded too. What a network returns is float32 again.
