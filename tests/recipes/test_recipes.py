@@ -37,8 +37,8 @@ CELLS = [
     for recipe in RECIPES
     for name in SUBJECTS
     for method in METHODS
-    if why_not(method, name) is None and recipe != "fast"
-]
+    if why_not(method, name) is None and recipe != "fast" and (recipe, method) != ("classic", "fusion")
+]  # the paper's fusion makes vectors, not pixels
 
 
 @pytest.mark.parametrize(("recipe", "method", "name"), CELLS)

@@ -10,6 +10,10 @@ standard deviation 1 in training as at test (pictures: 0.003 in training).
 gan: DCGAN's settings (Radford et al. 2016, arXiv:1511.06434) on the same networks. pix2pix and cut: the
 authors' settings, with instance in place of batch normalisation, the same at their batch of one; cut's
 discriminator is pix2pix' (strided, N(0, 0.02)), where the authors' halves by filters.
+
+fusion: the released configurations of Net2Net (arXiv:2005.13580), for latents that are vectors. But for:
+Adam without AMSGrad; ActNorm begun from a few hundred examples; couplings that begin at zero; an
+autoencoder's mean in the place of a sample; the loss divided by d, which Adam does not notice.
 """
 
 from __future__ import annotations
@@ -21,9 +25,11 @@ from redraft.core.errors import UsageError
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
+from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.nets.flow import FlowConfig
 from redraft.recipes.autoencoder import classic_autoencoder
 from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.recipes.matrix import adversarial_for
@@ -31,12 +37,15 @@ from redraft.recipes.modern import initialised, modern
 from redraft.recipes.networks import Networks
 from redraft.recipes.run import Reading, Run
 from redraft.sampling.langevin import Langevin
+from redraft.spaces.bridge import represented
 from redraft.tasks import Task
 from redraft.training import Train
 
 
 def classic(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = NO_EXPERTS) -> Run:
     """The run as released; ``pictures`` bounds the batch."""
+    if method == "fusion":
+        return _fusion(task, pictures, seed, ends)
     if ends != NO_EXPERTS:
         raise UsageError(f"--recipe classic is the paper's, and {method} there works on pixels; use modern.")
     if method == "coopinit":
@@ -116,6 +125,43 @@ def _adversarial(task: Task, method: str, pictures: int, seed: int) -> Run:
             warmup=0,
             decay=1.0 if method == "gan" else 0.0,  # the second half falls to 0
         ),
+        seed=seed,
+    )
+
+
+def _fusion(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
+    """The flow as released: by a category of domains, by pictures' representations, by sentences'."""
+    spec = represented(task.spec, ends.condition.shape, ends.target.shape)
+    if spec.size > 1:
+        raise UsageError(
+            "--recipe classic is the paper's, whose flow makes vectors, and "
+            f"{ends.target.latent or 'the target'} has {spec.channels} x {spec.size} x {spec.size} numbers: "
+            "use --recipe modern, or an autoencoder with networks.autoencoder.latent=vector."
+        )
+    if task.spec.condition == "sentence":
+        blocks, embed, batch = 24, max(256, spec.channels), 16
+    elif spec.condition in ("vector", "picture") and spec.paired:
+        blocks, embed, batch = 20, 128, 6
+    else:
+        blocks, embed, batch = 20, 10, 15
+    batch = min(batch, pictures)
+    flow = FlowConfig(blocks=blocks, width=1024, depth=2, embed=embed, coupling="tanh", norm="batch")
+    return Run(
+        recipe="classic",
+        task=task,
+        method=Fusion.Config(data_noise=0.0),
+        networks=Networks(initializer="flow", flow=flow),
+        reading=Reading(),
+        train=Train(
+            batch=batch,
+            lr={"initializer": 4.5e-6 * batch},
+            betas={"initializer": (0.5, 0.9)},
+            ema={"initializer": 0.0},
+            warmup=0,
+            decay=1.0,
+        ),
+        condition=ends.condition,
+        target=ends.target,
         seed=seed,
     )
 
