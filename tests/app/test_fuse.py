@@ -504,3 +504,15 @@ def test_a_size_that_experts_cannot_have_gives_way(cli: Cli, tmp_path: Path) -> 
 
 def test_check_says_what_can_be_made_of_captions(cli: Cli, words: Path) -> None:
     assert f"redraft fuse {words} --from text:minilm --to image:taef2" in cli("data", "check", words).out
+
+
+def test_cold_noise_makes_one_picture_and_is_replayed(cli: Cli, class_run: Path, tmp_path: Path) -> None:
+    """At temperature 0 all variants are the mode of the noise; ``explain`` reads the temperature."""
+    out = tmp_path / "cold"
+    told = cli("generate", class_run, "ball", "--variants", 2, "--temperature", 0, "--out", out)
+    assert told.status == 0, told.err
+    one, other = sorted(out.glob("*.png"))
+    assert torch.equal(picture(one), picture(other))
+    assert cli("explain", other).status == 0
+    hot = cli("generate", class_run, "ball", "--temperature", 3, "--out", tmp_path / "hot")
+    assert hot.status != 0 and "between 0 and 2" in hot.err

@@ -46,7 +46,9 @@ def check_lines(place: str, direction: str | None) -> tuple[list[str], bool]:
     way = f" --direction {shlex.quote(direction)}" if direction else ""
     line = f"redraft train {shlex.quote(place)} --task {task}{way}"
     lines = [*report.lines(), f"Without --task, train takes: {task}. To train: {line}"]
-    able = [name for name, why in _why_not(task).items() if why is None and name != "solver"]
+    able = [
+        name for name, why in _why_not(task).items() if why is None and name not in ("solver", "autoencoder")
+    ]
     if len(able) > 1:
         lines.append(
             f"For {task}, --method is {', '.join(able[:-1])} or {able[-1]} (without it {able[0]}). Which is "

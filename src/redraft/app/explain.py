@@ -30,6 +30,8 @@ def explain(
     maker = Model.from_pretrained(place, "cpu")
     if maker.hash != info["model_hash"]:
         raise UsageError(f"{place} holds another model than the one that made {picture}; use --model.")
+    if "temperature" in info:
+        maker.temper(_decimal(picture, info, "temperature"))
     word = _given(info, "condition", condition)
     if "like" in info:
         made = maker.like(word, **_exemplar(picture, info), seed=seed).images[0]
@@ -94,11 +96,15 @@ def _numbers(picture: str, info: dict[str, str]) -> tuple[int, int, list[int], i
 
 def _exemplar(picture: str, info: dict[str, str]) -> dict[str, Any]:
     """The picture in whose manner it was made, under which condition, and how much of the way."""
-    try:
-        strength = float(info["strength"])
-    except (KeyError, ValueError):
-        raise DataError(f"{picture} was edited: its strength is none that Redraft writes.") from None
+    strength = _decimal(picture, info, "strength")
     return {"exemplar": _given(info, "like"), "of": _given(info, "like_is"), "strength": strength}
+
+
+def _decimal(picture: str, info: dict[str, str], key: str) -> float:
+    try:
+        return float(info[key])
+    except (KeyError, ValueError):
+        raise DataError(f"{picture} was edited: its {key} is none that Redraft writes.") from None
 
 
 def _given(info: dict[str, str], key: str, given: str | None = None) -> str | None:

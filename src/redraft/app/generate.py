@@ -37,6 +37,7 @@ def generate(
     like: str | None = None,
     like_is: str | None = None,
     strength: float | None = None,
+    temperature: float | None = None,
     device: str = "auto",
 ) -> list[Path]:
     """Write one PNG for each condition and variant into the new folder ``out``; the paths, in order.
@@ -51,6 +52,8 @@ def generate(
     _refuse_like(like, like_is, strength, variants, refine, best_of, trace)
     begun = time.monotonic()
     maker = Model.from_pretrained(model, device)
+    if temperature is not None:
+        maker.temper(temperature)
     refuse_blank(conditions)
     pictures = maker.task.spec.condition in ("picture", "none")  # elsewhere a folder's name is a word
     words, unread = readable(maker, expand(conditions) if pictures else list(conditions), seed)

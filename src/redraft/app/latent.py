@@ -14,7 +14,7 @@ from redraft.evaluation.paired import psnr
 from redraft.evaluation.reconstruction import Reconstruction, reconstruction
 from redraft.evaluation.residual import residual_test
 from redraft.methods.autoencoder import Autoencoder
-from redraft.methods.fusion import WANTED, Fusion, domain
+from redraft.methods.fusion import GIVEN, WANTED, Fusion, domain
 from redraft.spaces.bridge import Bridge
 
 MOST = 500  # held-out pictures that are looked at
@@ -67,8 +67,11 @@ def residuals(model: Model, held_out: Pair, asked: Asked) -> list[str]:
         return []
     wanted = bridge.wanted(x[:MOST].to(model.device))
     raw = None if c is None else c[:MOST].to(model.device)
-    given = domain(wanted, WANTED) if method.domains else bridge.given(raw)
+    given = bridge.given(raw)
+    if method.domains and given is not None:  # the condition is which side a picture is of: both are asked
+        side = torch.cat([domain(given, GIVEN), domain(wanted, WANTED)])
+        return residual_test(method.residual(torch.cat([given, wanted]), side), side).lines()
     v = method.residual(wanted, given).cpu()
-    if raw is None or given is None or method.domains:
+    if raw is None or given is None:
         return residual_test(v, torch.zeros(len(v), 1)).lines()[:1]
     return residual_test(v, given.cpu() if given.ndim < 3 else asked.describe(raw).cpu()).lines()

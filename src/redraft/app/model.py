@@ -151,7 +151,12 @@ class Model:
         ``strength`` 0 gives the exemplar back as the target's expert sees it, 1 the new condition's picture.
         """
         method = self.method
-        if not isinstance(method, Fusion) or method.domains:
+        if isinstance(method, Fusion) and method.domains:
+            raise UsageError(
+                "This fusion turns pictures of one kind into such of the other with their residual kept: "
+                "leave --like out (trained with --task category, two kinds have --like and --strength)."
+            )
+        if not isinstance(method, Fusion):
             raise UsageError(
                 "Only a fusion can carry a picture's residual over to another condition: train one with "
                 "redraft fuse DATA --from EXPERT --to EXPERT."
@@ -170,6 +175,14 @@ class Model:
         made_alone = replace(self._scored(pictures, energies), chunks=[[0]], places=[0])
         about |= {"strength": f"{strength:g}", **about_condition(condition)}
         return replace(made_alone, stories=self._stories(made_alone, seed, 0, about))
+
+    def temper(self, temperature: float) -> None:
+        """From now on a fusion draws its residual with this standard deviation: below 1 calmer pictures."""
+        if not isinstance(self.method, Fusion) or self.method.domains:
+            raise UsageError("--temperature is of a fusion's noise; this model has none: leave it out.")
+        if not 0 <= temperature <= 2:
+            raise UsageError(f"--temperature lies between 0 and 2, not {temperature}.")
+        self.method.cfg = replace(self.method.cfg, temperature=temperature)
 
     def _one(self, condition: Condition | None, seed: int) -> Tensor | None:
         c = self.read(condition, seed)
@@ -243,6 +256,8 @@ class Model:
             "seed": str(seed),
             "steps": str(steps),
         }
+        if isinstance(self.method, Fusion) and not self.method.domains:
+            general["temperature"] = f"{self.method.cfg.temperature:g}"
         told = []
         for i, variant in enumerate(made.variants):
             own = {

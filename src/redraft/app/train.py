@@ -271,6 +271,7 @@ def _next(folder: Folder, run: Run, out: Path, direction: str | None) -> list[st
     data = folder.root.name if folder.root.name in embedded_names() else str(folder.root)
     run_, nets = shlex.quote(str(out)), run.networks
     noise = {"modern": nets.noise, "pix2pix": nets.dropout, "cut": False}.get(nets.initializer, True)
+    noise = noise and not (run.method_name == "fusion" and not run.task.spec.paired)
     one = run.task.spec.condition == "picture" and not nets.style and not noise  # variants would be alike
     way = f" --direction {shlex.quote(direction)}" if direction else ""
     many = "" if one else "--variants 4 "

@@ -32,6 +32,9 @@ def generate(
     strength: Annotated[
         float | None, typer.Option(help="With --like: 0 = that picture, 1 = the condition's.")
     ] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="A fusion: of its noise; below 1 calmer pictures, 1 as in training.")
+    ] = None,
     bits: Annotated[int, typer.Option(help="8 or 16 bits a channel.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
 ) -> None:
@@ -51,5 +54,6 @@ def generate(
         like=like,
         like_is=like_is,
         strength=strength,
+        temperature=temperature,
         device=device,
     )
