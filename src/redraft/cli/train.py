@@ -12,10 +12,10 @@ def train(
         str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")
     ],
     task: Annotated[
-        str | None, typer.Option(help="What is given: none, category, labels, edges, ...")
+        str | None, typer.Option(help="What is given: none, category, text, labels, ...")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="coopnets, ccoopnets, gan, pix2pix, cut, ...; see `redraft methods`.")
+        str | None, typer.Option(help="ccoopnets, gan, pix2pix, fusion, ...; see `redraft methods`.")
     ] = None,
     initializer: Annotated[
         str | None,
