@@ -11,9 +11,7 @@ def train(
     data: Annotated[
         str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")
     ],
-    task: Annotated[
-        str | None, typer.Option(help="What is given: none, category, text, labels, ...")
-    ] = None,
+    task: Annotated[str | None, typer.Option(help="What is given: none, category, text, labels, ...")] = None,
     method: Annotated[
         str | None, typer.Option(help="ccoopnets, gan, pix2pix, fusion, ...; see `redraft methods`.")
     ] = None,
