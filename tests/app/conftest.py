@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from fusing import SIZE, SMALL, captioned
 from painting import Cli, Said, paint
+from toys import IMAGE, TEXT, Cells, Letters, at_hand
 
 from redraft.cli.main import main
 
@@ -60,3 +62,52 @@ def recover_run(discs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "method.langevin.steps=2",
     ]
     return train(str(discs), task="recover", size=32, steps=4, out=str(out), device="cpu", settings=tiny)
+
+
+# --- fusions
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return captioned(tmp_path_factory.mktemp("words"))
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("classes")
+    for i in range(48):
+        paint(root / ("ball", "dot")[i % 2] / f"{i:02d}.png", i, SIZE)
+    return root
+
+
+@pytest.fixture
+def toys(monkeypatch: pytest.MonkeyPatch) -> Cells:
+    cells = Cells()
+    at_hand(monkeypatch, Letters(), cells)
+    return cells
+
+
+@pytest.fixture(scope="module")
+def text_run(words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fusion of words and pictures."""
+    from redraft.app.fuse import fuse
+
+    out = tmp_path_factory.mktemp("fused") / "text"
+    settings = [line.removeprefix("--set=") for line in SMALL if line.startswith("--set=")]
+    with pytest.MonkeyPatch.context() as patch:
+        at_hand(patch, Letters(), Cells())
+        more = {"size": SIZE, "steps": 4, "out": str(out), "device": "cpu"}
+        return fuse(str(words), given=TEXT, wanted=IMAGE, settings=settings, **more)
+
+
+@pytest.fixture(scope="module")
+def class_run(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fusion of categories and pictures."""
+    from redraft.app.fuse import fuse
+
+    out = tmp_path_factory.mktemp("fused") / "class"
+    settings = [line.removeprefix("--set=") for line in SMALL if line.startswith("--set=")]
+    with pytest.MonkeyPatch.context() as patch:
+        at_hand(patch, Letters(), Cells())
+        more = {"size": SIZE, "steps": 40, "out": str(out), "device": "cpu"}
+        return fuse(str(classes), given=None, wanted=IMAGE, settings=settings, **more)
