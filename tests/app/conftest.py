@@ -87,27 +87,24 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Cells:
     return cells
 
 
+def fused(data: Path, out: Path, given: str | None, steps: int) -> Path:
+    """A small fusion of a folder's conditions and pictures."""
+    from redraft.app.fuse import fuse
+
+    settings = [line.removeprefix("--set=") for line in SMALL if line.startswith("--set=")]
+    more = {"size": SIZE, "steps": steps, "out": str(out), "device": "cpu"}
+    with pytest.MonkeyPatch.context() as patch:
+        at_hand(patch, Letters(), Cells())
+        return fuse(str(data), given=given, wanted=IMAGE, settings=settings, **more)
+
+
 @pytest.fixture(scope="module")
 def text_run(words: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fusion of words and pictures."""
-    from redraft.app.fuse import fuse
-
-    out = tmp_path_factory.mktemp("fused") / "text"
-    settings = [line.removeprefix("--set=") for line in SMALL if line.startswith("--set=")]
-    with pytest.MonkeyPatch.context() as patch:
-        at_hand(patch, Letters(), Cells())
-        more = {"size": SIZE, "steps": 4, "out": str(out), "device": "cpu"}
-        return fuse(str(words), given=TEXT, wanted=IMAGE, settings=settings, **more)
+    return fused(words, tmp_path_factory.mktemp("fused") / "text", TEXT, steps=4)
 
 
 @pytest.fixture(scope="module")
 def class_run(classes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fusion of categories and pictures."""
-    from redraft.app.fuse import fuse
-
-    out = tmp_path_factory.mktemp("fused") / "class"
-    settings = [line.removeprefix("--set=") for line in SMALL if line.startswith("--set=")]
-    with pytest.MonkeyPatch.context() as patch:
-        at_hand(patch, Letters(), Cells())
-        more = {"size": SIZE, "steps": 40, "out": str(out), "device": "cpu"}
-        return fuse(str(classes), given=None, wanted=IMAGE, settings=settings, **more)
+    return fused(classes, tmp_path_factory.mktemp("fused") / "class", None, steps=40)
