@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from redraft.cli.options import Data, Device, Direction, Minutes, Out, Resume, Seed, Settings, Size, Steps
+
 
 def fuse(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")
-    ],
+    data: Data,
     given: Annotated[
         str | None,
         typer.Option("--from", metavar="EXPERT", help="What reads the condition: text:minilm, ..."),
@@ -22,20 +22,15 @@ def fuse(
         str | None,
         typer.Option(help="What is given: text, category, labels, edges, ... (with text:..., text)."),
     ] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
-    steps: Annotated[int | None, typer.Option(help="How many training steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="How long to train instead.")] = None,
-    out: Annotated[str | None, typer.Option(help="The run's folder.")] = None,
-    seed: Annotated[int, typer.Option(help="Of networks, order and noise.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    direction: Annotated[
-        str | None, typer.Option(help="Which side is given and which is wanted, as GIVEN:WANTED.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
-    ] = None,
+    size: Size = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    out: Out = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    direction: Direction = None,
+    device: Device = "auto",
+    settings: Settings = None,
 ) -> None:
     """Join two experts by a flow: `redraft train --method fusion` with both ends named."""
     from redraft.app.fuse import fuse as run

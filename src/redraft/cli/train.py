@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from redraft.cli.options import Data, Device, Direction, Minutes, Out, Resume, Seed, Settings, Size, Steps
+
 
 def train(
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")
-    ],
+    data: Data,
     task: Annotated[str | None, typer.Option(help="What is given: none, category, text, labels, ...")] = None,
     method: Annotated[
         str | None, typer.Option(help="ccoopnets, gan, pix2pix, fusion, ...; see `redraft methods`.")
@@ -23,20 +23,15 @@ def train(
         ),
     ] = None,
     recipe: Annotated[str, typer.Option(help="modern, or classic: the papers' own settings.")] = "modern",
-    size: Annotated[int | None, typer.Option(help="Side of the pictures in pixels.")] = None,
-    steps: Annotated[int | None, typer.Option(help="How many training steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(help="How long to train instead.")] = None,
-    out: Annotated[str | None, typer.Option(help="The run's folder.")] = None,
-    seed: Annotated[int, typer.Option(help="Of networks, order and noise.")] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    direction: Annotated[
-        str | None, typer.Option(help="Which side is given and which is wanted, as GIVEN:WANTED.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
-    ] = None,
+    size: Size = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    out: Out = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    direction: Direction = None,
+    device: Device = "auto",
+    settings: Settings = None,
 ) -> None:
     """Train a method on your pictures, by itself the one that suits; the run's folder holds everything."""
     from redraft.app.train import train as run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any, Literal
@@ -39,9 +40,9 @@ class Expert(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
+    @abstractmethod
     def shape(self, size: int) -> Shape:
         """Of one representation of a picture of ``size`` px: (D,) or (C, h, w). Text ignores the size."""
-        raise NotImplementedError
 
     def represent(self, given: Any) -> Tensor:
         """At most ``batch`` sentences or pictures -> [n, *shape]; called without gradients."""
