@@ -59,6 +59,7 @@ def evaluate(
     features: str = "small",
     seed: int = 0,
     direction: str | None = None,
+    temperature: float | None = None,
     device: str = "auto",
 ) -> Scores:
     """Measure a model on a folder's held-out pictures; writes OUT/index.html and returns the scores."""
@@ -70,6 +71,8 @@ def evaluate(
     if features not in (*FEATURES, "judge"):
         raise unknown("features", features, (*FEATURES, "judge"))
     model = Model.from_pretrained(place, device)
+    if temperature is not None:
+        model.temper(temperature)
     if refine is None:  # what refinement offers is measured, even where it is made on demand alone
         refine = model.run.solver_steps
     folder_out = _place(place, out)
@@ -84,6 +87,9 @@ def evaluate(
         say(f"Making and measuring pictures for {len(held_out.target)} held-out ones.")
         scores = measure(drawer(model, refine, seed), known, held_out, asked)
         scores = replace(scores, ahead=latent.sentences(model, known, held_out, asked))
+        if temperature is not None:
+            note = f"Pictures are drawn at temperature {temperature:g}."
+            scores = replace(scores, notes=(note, *scores.notes))
         if rank() == 0:
             made = page(
                 model, folder, known, held_out, scores, refine=refine, seed=seed, run=folder_out.parent

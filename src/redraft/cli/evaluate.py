@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
+from redraft.cli import options
+
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a model folder.")],
-    data: Annotated[
-        str, typer.Argument(metavar="DATA", help="A folder of pictures, or an embedded set's name.")
-    ],
+    data: options.Data,
     out: Annotated[
         str | None, typer.Option(help="Folder of the report; default MODEL's run, report/.")
     ] = None,
@@ -21,10 +21,9 @@ def evaluate(
         str, typer.Option(help="Features of KID and Frechet: small, judge, efficientnet, inception.")
     ] = "small",
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
-    direction: Annotated[
-        str | None, typer.Option(help="Which side is given and which is wanted, as GIVEN:WANTED.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    direction: options.Direction = None,
+    temperature: options.Temperature = None,
+    device: options.Device = "auto",
 ) -> None:
     """Drafts and refined pictures against held-out truth, beside controls; writes a report."""
     from redraft.app.evaluate import evaluate as judge
@@ -38,5 +37,6 @@ def evaluate(
         features=features,
         seed=seed,
         direction=direction,
+        temperature=temperature,
         device=device,
     )

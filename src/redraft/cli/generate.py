@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from redraft.cli import options
+
 
 def generate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A run or a model folder.")],
@@ -32,11 +34,9 @@ def generate(
     strength: Annotated[
         float | None, typer.Option(help="With --like: 0 = that picture, 1 = the condition's.")
     ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(help="A fusion: of its noise; below 1 calmer pictures, 1 as in training.")
-    ] = None,
+    temperature: options.Temperature = None,
     bits: Annotated[int, typer.Option(help="8 or 16 bits a channel.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: options.Device = "auto",
 ) -> None:
     """Make pictures; each PNG carries its model, seed, steps and score."""
     from redraft.app.generate import generate as make

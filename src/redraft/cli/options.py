@@ -16,6 +16,9 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --
 Direction = Annotated[
     str | None, typer.Option(help="Which side is given and which is wanted, as GIVEN:WANTED.")
 ]
+Temperature = Annotated[
+    float | None, typer.Option(help="A fusion: of its noise; below 1 calmer pictures, 1 as in training.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated.")
