@@ -124,6 +124,27 @@ def test_a_latent_model_needs_no_autoencoder_beside_it(
     assert cli("generate", tmp_path / "solved", "ball", f"--out={tmp_path / 'out'}").status == 0
 
 
+def test_a_run_goes_on_with_the_copy_of_an_autoencoder_that_is_gone(
+    cli: Cli, own: Path, classes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    mine = Path(shutil.copytree(own, "own"))
+    line = ["train", classes, "--method=ccoopnets", "--task=category", *TINY, CHAIN, "--size=16"]
+    line = [*line, f"--set=target.latent=image:{mine}", "--device=cpu"]
+    run = Path("runs") / f"{classes.name}-category-ccoopnets"  # the usual place
+    assert cli(*line, "--steps=2").status == 0
+    shutil.rmtree(mine)
+    said = cli(*line, "--steps=3", "--resume")
+    assert said.status == 0 and f"image:{mine} gives held-out pictures back" in said.out, said.err
+    assert cli(*line, "--steps=4", "--resume", f"--out={run}").status == 0
+    other = [*line, "--set=target.latent=image:another", "--steps=5", "--resume"]
+    said = cli(*other)
+    assert said.status == 1 and "begun with target.latent = 'image:own'" in said.err
+    shutil.rmtree(run / "experts")
+    said = cli(*line, "--steps=5", "--resume")
+    assert said.status == 2 and "not here any more" in said.err and str(run / "experts") in said.err
+
+
 # --- resume
 
 

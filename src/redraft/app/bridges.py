@@ -21,7 +21,7 @@ from redraft.core.errors import BundleError, UsageError
 from redraft.core.images import saving
 from redraft.core.rng import Noise
 from redraft.methods.method import Keep, Method, Sample
-from redraft.nets.experts.expert import Expert
+from redraft.nets.experts import Expert, names
 from redraft.recipes.ends import Condition, Ends, Target
 from redraft.recipes.run import Run
 from redraft.spaces.bridge import Bridge
@@ -37,8 +37,11 @@ def is_end(assignment: str) -> bool:
     return assignment.partition(".")[0].strip() in ("condition", "target")
 
 
-def ends(task: Task, method: str, assignments: Iterable[str]) -> Ends:
-    """The experts that ``--set`` lines name, and those that task and method cannot do without, found."""
+def ends(task: Task, method: str, assignments: Iterable[str], begun: Path | None = None) -> Ends:
+    """The experts that ``--set`` lines name, and those that task and method cannot do without, found.
+
+    ``begun`` is the folder of a run that is gone on with: it may hold copies of them.
+    """
     lines = [line.partition(".") for line in assignments if is_end(line)]
     condition = override(Condition(), [rest for side, _, rest in lines if side == "condition"], "condition.")
     target = override(Target(), [rest for side, _, rest in lines if side == "target"], "target.")
@@ -54,10 +57,10 @@ def ends(task: Task, method: str, assignments: Iterable[str]) -> Ends:
     if not spec.paired:
         condition = _both_sides(condition, target)
     if condition.expert:
-        seen = _reader(condition.expert, spec.condition)
+        seen = _reader(condition.expert, spec.condition, begun)
         condition = Condition(expert=seen.name, shape=seen.shape(spec.size), fingerprint=seen.fingerprint)
     if target.latent:
-        made = _decoder(target.latent)
+        made = _decoder(target.latent, begun)
         target = Target(latent=made.name, shape=made.shape(spec.size), fingerprint=made.fingerprint)
     return Ends(condition=condition, target=target)
 
@@ -72,7 +75,7 @@ def _both_sides(condition: Condition, target: Target) -> Condition:
     return replace(condition, expert=target.latent)
 
 
-def _reader(name: str, given: str) -> Expert:
+def _reader(name: str, given: str, begun: Path | None) -> Expert:
     """The expert for what is given; UsageError where it reads something else."""
     if given not in ("sentence", "picture"):
         raise UsageError(
@@ -80,7 +83,7 @@ def _reader(name: str, given: str) -> Expert:
             f"{'a category' if given == 'category' else 'nothing'}; leave it out."
         )
     kind = "text" if given == "sentence" else "image"
-    found = experts.load(name if ":" in name else f"{kind}:{name}")
+    found = _gone_on_with(name if ":" in name else f"{kind}:{name}", "condition", begun)
     fits = ("text",) if given == "sentence" else ("image", "autoencoder")
     if found.kind not in fits:
         raise UsageError(
@@ -90,8 +93,8 @@ def _reader(name: str, given: str) -> Expert:
     return found
 
 
-def _decoder(name: str) -> Expert:
-    found = experts.load(name if ":" in name else f"image:{name}")
+def _decoder(name: str, begun: Path | None) -> Expert:
+    found = _gone_on_with(name if ":" in name else f"image:{name}", "target", begun)
     if found.kind != "autoencoder":
         generator = found.kind == "generator"
         why = "cannot say where your pictures lie in it" if generator else "cannot make pictures"
@@ -99,6 +102,30 @@ def _decoder(name: str) -> Expert:
             f"target.latent={name} is an expert of kind {found.kind}, which {why}; name an autoencoder "
             "(redraft experts lists them), such as image:taef2."
         )
+    return found
+
+
+def _gone_on_with(name: str, side: str, begun: Path | None) -> Expert:
+    """The expert, or the copy that the run in ``begun`` keeps of it."""
+    if begun is None:
+        return experts.load(name)
+    try:
+        return _load(name, begun / COPIES / side)
+    except UsageError:
+        if name in names():  # the error says how to get it
+            raise
+        raise UsageError(
+            f"The run in {begun} was begun with {name}, which is not here any more, and keeps no copy of it "
+            f"in {begun / COPIES}: put it back, or start a new run."
+        ) from None
+
+
+def _load(name: str, copy: Path | None) -> Expert:
+    """The copy of an expert that is a model of redraft, where there is one; else the expert itself."""
+    if copy is None or not copy.is_dir():
+        return experts.load(name)
+    found = experts.load(f"{name.partition(':')[0]}:{copy}")
+    found.name = name
     return found
 
 
@@ -115,8 +142,7 @@ def bridge(run: Run, device: torch.device | str = "cpu", place: Path | None = No
 def _found(side: str, name: str, known: Condition | Target, run: Run, place: Path | None) -> Expert | None:
     if not name:
         return None
-    copy = None if place is None else place / COPIES / side
-    expert = experts.load(f"{name.partition(':')[0]}:{copy}" if copy is not None and copy.is_dir() else name)
+    expert = _load(name, None if place is None else place / COPIES / side)
     shape = expert.shape(run.task.spec.size)
     if (expert.fingerprint, shape) != (known.fingerprint, known.shape):
         raise BundleError(

@@ -51,6 +51,7 @@ from redraft.recipes.matrix import method_for, only_task
 from redraft.tasks import TASKS, Task
 from redraft.training import pick_device
 from redraft.training import train as fit
+from redraft.training.checkpoint import saved
 from redraft.training.folder import refuse_another, resumable
 from redraft.training.processes import barrier, processes, rank, world
 
@@ -84,20 +85,31 @@ def train(
         report = checked(data, direction)
         initial = foreign.given(initializer, method, out, resume)
         if initial is None:
-            run = plan(report, task, method, recipe, size, seed, assignments)
+            name, method = chosen(report.folder, task, method)
+            begun = _begun(_place(out, data, name, method)) if resume else None
+            run = plan(report, name, method, recipe, size, seed, assignments, begun)
         else:
             refuse_experts(assignments)
             run = foreign.plan(initial, report, task, recipe, size, seed)
         run = settle(run, [*length(steps, minutes), *assignments])
         if initial is not None:
             run, initial = foreign.ready(run, initial)
-        place = Path(out or f"runs/{Path(data).name}-{run.task_name}-{run.label}")
+        place = _place(out, data, run.task_name, run.label)
         refuse_file(place, "a run")
         fit_run(report.folder, run, place, where, resume=resume, initial=initial)
         for line in _next(report.folder, run, place, direction):
             say(line)
         barrier()
         return place
+
+
+def _place(out: str | None, data: str, task: str, label: str) -> Path:
+    return Path(out or f"runs/{Path(data).name}-{task}-{label}")
+
+
+def _begun(place: Path) -> Path | None:
+    """The folder of a run that has learnt something, and so goes on with the experts that it has."""
+    return place if saved(place / "checkpoints") else None
 
 
 def checked(data: str, direction: str | None) -> Report:
@@ -120,39 +132,46 @@ def plan(
     size: int | None,
     seed: int,
     settings: Iterable[str] = (),
+    begun: Path | None = None,
 ) -> Run:
-    """The run that suits the folder, with what the user wishes; of ``settings`` the experts' are met here."""
-    folder = report.folder
+    """The run that suits the folder, with what the user wishes; of ``settings`` the experts' are met here.
+
+    ``begun`` is the folder of a run that is gone on with.
+    """
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
-    name = suited(folder, task or only_task(method))
-    try:
-        method = method_for(name, method)
-    except UsageError as problem:
-        hint = "" if task or method is None else instead(folder, method)
-        raise UsageError(f"{problem}{hint}") from None
+    name, method = chosen(report.folder, task, method)
     if method == "solver":
         raise UsageError(
             "Method solver refines an initializer that is there already: train it with redraft train DATA "
             "--method solver --initializer MODEL; redraft compare takes it as a finished run."
         )
-    made, between = _between(report, name, method, size, settings)
-    return RECIPES[recipe](made, method, len(folder.examples["train"]), seed, between)
+    find = partial(ends, method=method, assignments=list(settings), begun=begun)
+    made, between = _between(report, name, size, find)
+    return RECIPES[recipe](made, method, len(report.folder.examples["train"]), seed, between)
 
 
-def _between(
-    report: Report, name: str, method: str, size: int | None, settings: Iterable[str]
-) -> tuple[Task, Ends]:
+def chosen(folder: Folder, task: str | None, method: str | None) -> tuple[str, str]:
+    """The names of task and method: the wanted ones if folder and each other suit them, else the usual."""
+    name = suited(folder, task or only_task(method))
+    try:
+        return name, method_for(name, method)
+    except UsageError as problem:
+        hint = "" if task or method is None else instead(folder, method)
+        raise UsageError(f"{problem}{hint}") from None
+
+
+def _between(report: Report, name: str, size: int | None, find: Callable[[Task], Ends]) -> tuple[Task, Ends]:
     """The task and its experts. The usual size gives way to one that they can have; a wanted one does not."""
-    usual, settings = _size(report, name, size), list(settings)
+    usual = _size(report, name, size)
     made = TASKS[name].of(report.folder, usual)
     try:
-        return made, ends(made, method, settings)
+        return made, find(made)
     except UsageError:
         if size is not None or usual != 28:
             raise
     made = TASKS[name].of(report.folder, 32)
-    found = ends(made, method, settings)
+    found = find(made)
     say("Pictures are made at 32 px: the experts cannot have 28 px, which is the pictures' own size.")
     return made, found
 
@@ -177,14 +196,16 @@ def fit_run(
 
     ``initial``: what its initializer has learnt before, and where.
     """
-    (resumable if resume else refuse_another)(out)
+    begun = resume and resumable(out)
+    if not resume:
+        refuse_another(out)
     say(folder.understood)
     before = reset_peak(device)
     training = store(folder, "train", run, margin=True)
     held_out = store(folder, "test", run)
     _tell_skipped(training, held_out)
     copies = None if initial is None else initial.place
-    between = bridge(run, device, out if resume and (out / COPIES).is_dir() else copies)
+    between = bridge(run, device, out if begun and (out / COPIES).is_dir() else copies)
     method = build(run)
     if initial is not None and initial.state is not None and isinstance(method, Solver):
         try:
@@ -200,7 +221,7 @@ def fit_run(
         f"Task {run.task_name}, method {run.label} ({run.recipe}), {run.task.spec.size} px, "
         f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
     )
-    scales = kept_scales(out) if resume else None
+    scales = kept_scales(out) if begun else None
     if scales is None and initial is not None:
         scales = initial.scales
     see = seen(training, run, between, device, scales)
