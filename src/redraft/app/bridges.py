@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from redraft.app import experts
+from redraft.app import drawn, experts
 from redraft.app.show import one_first
 from redraft.core.config import override
 from redraft.core.errors import BundleError, UsageError
@@ -54,14 +54,21 @@ def ends(task: Task, method: str, assignments: Iterable[str], begun: Path | None
         raise UsageError(
             "An autoencoder makes a latent space of its own, from pixels: leave target.latent out."
         )
+    if target.latent:
+        made = _decoder(target.latent, begun)
+        target = Target(
+            latent=made.name,
+            shape=made.shape(spec.size),
+            fingerprint=made.fingerprint,
+            draws=drawn.number(made, task, target.draws),
+        )
+    elif target.draws:
+        raise UsageError("target.draws is for a generator as target.latent; leave it out.")
     if not spec.paired:
         condition = _both_sides(condition, target)
     if condition.expert:
         seen = _reader(condition.expert, spec.condition, begun)
         condition = Condition(expert=seen.name, shape=seen.shape(spec.size), fingerprint=seen.fingerprint)
-    if target.latent:
-        made = _decoder(target.latent, begun)
-        target = Target(latent=made.name, shape=made.shape(spec.size), fingerprint=made.fingerprint)
     return Ends(condition=condition, target=target)
 
 
@@ -95,12 +102,10 @@ def _reader(name: str, given: str, begun: Path | None) -> Expert:
 
 def _decoder(name: str, begun: Path | None) -> Expert:
     found = _gone_on_with(name if ":" in name else f"image:{name}", "target", begun)
-    if found.kind != "autoencoder":
-        generator = found.kind == "generator"
-        why = "cannot say where your pictures lie in it" if generator else "cannot make pictures"
+    if found.kind not in ("autoencoder", "generator"):
         raise UsageError(
-            f"target.latent={name} is an expert of kind {found.kind}, which {why}; name an autoencoder "
-            "(redraft experts lists them), such as image:taef2."
+            f"target.latent={name} is an expert of kind {found.kind}, which cannot make pictures; name an "
+            "autoencoder or a generator (redraft experts lists them), such as image:taef2."
         )
     return found
 

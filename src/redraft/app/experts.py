@@ -95,7 +95,8 @@ class Generator(Expert):
             licence="yours",
         )
         self.folder, self.hash, self.size = Path(model.place), model.hash, spec.size
-        self.categories = spec.width if spec.condition == "category" else 0
+        self.names = model.task.names if spec.condition == "category" else ()
+        self.categories = len(self.names)
         self.z_shape = tuple(drafts.z_shape)
         self.noise = math.prod(self.z_shape)
 
@@ -108,9 +109,11 @@ class Generator(Expert):
         return f"redraft {self.hash}"
 
     def picture(self, z: Tensor) -> Tensor:
-        noise, category = z.flatten(1).split([self.noise, self.categories], 1)
-        c = category.argmax(1) if self.categories else None
+        noise, c = z.flatten(1)[:, : self.noise], self.category(z) if self.names else None
         return self.net["bridge"].view(self.net["drafts"](noise.unflatten(1, self.z_shape), c))
+
+    def category(self, z: Tensor) -> Tensor:
+        return z.flatten(1)[:, self.noise :].argmax(1)
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
         """Standard normal noise, and random categories as blurred one-hot numbers, which fills the gaps."""

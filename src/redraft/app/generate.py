@@ -87,7 +87,8 @@ def generate(
         mine = torch.stack(scores) if scores else torch.zeros(0, 2, variants)
         scored = gather_rows(mine.to(maker.device), len(asked)).cpu()
         judge = "the solver" if maker.run.solver_steps else "the model"
-        _tell(paths, asked, scored, time.monotonic() - begun, judge)
+        than = "of its generator's draws" if maker.run.target.draws else "of real held-out pictures"
+        _tell(paths, asked, scored, time.monotonic() - begun, f"{than}, says {judge}")
         if alike:
             say("The variants are alike: this model makes one picture of a condition, whatever the noise.")
         barrier()
@@ -194,7 +195,7 @@ def _tell_size(maker: Model, words: list[str]) -> None:
 
 
 def _tell(
-    paths: list[list[Path]], asked: list[str | None], scores: Tensor, seconds: float, judge: str
+    paths: list[list[Path]], asked: list[str | None], scores: Tensor, seconds: float, judged: str
 ) -> None:
     """A line a picture, or one for many; scores [conditions, 2, variants]: percentiles, novelty."""
     count = sum(map(len, paths))
@@ -202,12 +203,12 @@ def _tell(
         median = float(scores[:, 0].median())
         say(
             f"{count} pictures in {paths[0][0].parent}, {seconds:.0f} s. The median one is better than "
-            f"{median:.0f} % of real held-out pictures, says {judge}."
+            f"{median:.0f} % {judged}."
         )
     for word, files, (percentiles, novelty) in zip(asked, paths, scores, strict=True):
         if count <= MANY:
             for path, share in zip(files, percentiles.tolist(), strict=True):
-                say(f"{path}  better than {share:.0f} % of real held-out pictures, says {judge}")
+                say(f"{path}  better than {share:.0f} % {judged}")
         if float(novelty.max()) > 99:
             say(
                 f"  caution: {word} is unlike anything that the model was trained on; do not trust its score."

@@ -7,8 +7,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from redraft.app.drawn import drawn, unlearnt
+from redraft.app.examples import gathered, pairs
 from redraft.app.model import Model
 from redraft.core.types import Pair
+from redraft.evaluation.distances import kid
 from redraft.evaluation.evaluate import Asked
 from redraft.evaluation.paired import psnr
 from redraft.evaluation.reconstruction import Reconstruction, reconstruction
@@ -25,12 +28,25 @@ def sentences(model: Model, known: Pair, held_out: Pair, asked: Asked) -> tuple[
     """Findings that belong before all others; () for a model that works on pixels."""
     lost = losses(model, known.target, held_out.target[:MOST], asked)
     told = residuals(model, held_out, asked)
-    return (*([] if lost is None else [lost.says()]), *told)
+    bound = [lost.says()] if lost else [quality(model, held_out, asked)] if model.run.target.draws else []
+    return (*bound, *told)
+
+
+def quality(model: Model, held_out: Pair, asked: Asked) -> str:
+    """How far what a target's generator draws is from held-out pictures, in a sentence."""
+    run, see = model.run, asked.features
+    few = gathered(pairs(drawn(run, model.bridge, "test"), run, torch.device("cpu"), run.seed)).target
+    gap = kid(see(few), see(held_out.target))
+    return (
+        f"What {run.target.latent} draws is KID ({see.name}) {gap.value:.3g} [{gap.low:.3g}, {gap.high:.3g}] "
+        "from held-out pictures; it cannot say where these lie among its own, and what is made through it "
+        "can look no better than what it draws."
+    )
 
 
 def ceiling(between: Bridge, pictures: Tensor, most: int = 64) -> tuple[str, float] | None:
     """What a target's expert gives back of real pictures [N, C, S, S], as a sentence and its PSNR in dB."""
-    if between.target is None or not len(pictures):
+    if between.target is None or between.target.kind == "generator" or not len(pictures):
         return None
     x = pictures[:: -(-len(pictures) // most)]
     back = between.view(between.wanted(x.to(between.mean.device))).cpu()
@@ -65,8 +81,10 @@ def residuals(model: Model, held_out: Pair, asked: Asked) -> list[str]:
     c, x = held_out
     if not isinstance(method, Fusion) or len(x) < FEWEST:
         return []
-    wanted = bridge.wanted(x[:MOST].to(model.device))
-    raw = None if c is None else c[:MOST].to(model.device)
+    if model.run.target.draws:
+        raw, wanted = unlearnt(model.run, bridge)
+    else:
+        raw, wanted = c if c is None else c[:MOST].to(model.device), bridge.wanted(x[:MOST].to(model.device))
     given = bridge.given(raw)
     if method.domains and given is not None:  # the condition is which side a picture is of: both are asked
         side = torch.cat([domain(given, GIVEN), domain(wanted, WANTED)])

@@ -83,6 +83,11 @@ def refuse_run(run: Run, processes: int) -> None:
             "reading.margin crops pictures anew in each epoch, and experts see each once and whole: leave "
             "it at 0."
         )
+    if run.reading.flip and run.target.draws:
+        raise UsageError(
+            "reading.flip mirrors pictures, and what the generator would draw a mirrored one of is not "
+            "known: leave it at false."
+        )
     if run.method_name in ("coopnets", "ccoopnets", "solver") and run.solver_steps < 1:
         raise UsageError(
             "method.langevin.steps is at least 1 in training; drafts alone: generate --refine 0."

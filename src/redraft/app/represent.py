@@ -24,6 +24,7 @@ from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Pair
 from redraft.data import Raw, Store, in_order
 from redraft.data.home import cache_home
+from redraft.nets.experts import Expert
 from redraft.recipes.run import Run
 from redraft.spaces.bridge import Bridge
 from redraft.spaces.sentence import Sentence
@@ -86,10 +87,11 @@ def represent(data: Store, run: Run, bridge: Bridge, key: str, device: torch.dev
             given = _kept(of, lambda: _sentences(data, bridge, name))
         else:
             given = _kept(of, lambda: _views(data, run, bridge, "given", views, device, name))
-    if bridge.target is not None:
+    if bridge.target is not None and run.target.draws:
+        wanted = draw(run, bridge.target).numpy()[None]
+    elif bridge.target is not None:
         of = _name(key, run, run.target.fingerprint, "wanted", views)
-        draw = lambda: _views(data, run, bridge, "wanted", views, device, run.target.latent)  # noqa: E731
-        wanted = _kept(of, draw)
+        wanted = _kept(of, lambda: _views(data, run, bridge, "wanted", views, device, run.target.latent))
     for side, codes in (("condition", given), ("target", wanted)):
         if codes is not None:
             _refuse_constant(side, codes)
@@ -98,29 +100,43 @@ def represent(data: Store, run: Run, bridge: Bridge, key: str, device: torch.dev
     return Codes(given, wanted)
 
 
+def draw(run: Run, generator: Expert, split: str = "train", n: int | None = None) -> Tensor:
+    """What the pictures of a run towards a generator are drawn of [n, *shape]: a function of its seed."""
+    return generator.draw(run.target.draws if n is None else n, stream(run.seed, "draw", split)).float()
+
+
 def _name(key: str, run: Run, fingerprint: str, side: str, views: int) -> Path:
-    told = json.dumps([key, to_dict(run.task), run.task_name, run.reading.stretch, fingerprint, side, views])
-    digest = hashlib.blake2b(told.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
-    return cache_home() / "representations" / f"{digest}.npy"
+    task = to_dict(run.task)
+    return kept_as([key, task, run.task_name, run.reading.stretch, fingerprint, side, views])
+
+
+def kept_as(told: list[object]) -> Path:
+    """The file for an array that all this decides."""
+    words = json.dumps(told).encode("utf-8", "surrogateescape")
+    return cache_home() / "representations" / f"{hashlib.blake2b(words, digest_size=12).hexdigest()}.npy"
 
 
 def _kept(path: Path, views: Callable[[], Iterator[Tensor]]) -> np.ndarray:
+    return kept(path, lambda: _rounded(torch.stack(list(views()))).numpy())
+
+
+def kept(path: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
     """The file's array, made first where it is not there: whole or not at all, by one process."""
 
-    def make() -> None:
+    def write() -> None:
         if path.exists():
             return
-        codes = _rounded(torch.stack(list(views())))
+        array = make()
         path.parent.mkdir(parents=True, exist_ok=True)
         half_made = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.npy")
         try:
             with saving(path):
-                np.save(half_made, codes.numpy())
+                np.save(half_made, array)
                 os.replace(half_made, path)
         finally:
             half_made.unlink(missing_ok=True)
 
-    one_first(make)
+    one_first(write)
     return np.load(path, mmap_mode="r")
 
 
@@ -131,13 +147,17 @@ def _rounded(codes: Tensor) -> Tensor:
     return half if bool(((gap <= ROUNDED * spread) | ((spread < STILL) & gap.isfinite())).all()) else codes
 
 
-def _patiently(parts: Iterable[Tensor], expert: str, total: int, what: str) -> Tensor:
-    """All that an expert makes of ``total`` examples; says now and then how far it has come."""
+def _looked_at(parts: Iterable[Tensor], expert: str, total: int, what: str) -> Tensor:
     say(f"{expert} looks at {total} {what}; what it makes of them is kept.")
+    return patiently(parts, expert, total).float()
+
+
+def patiently(parts: Iterable[Tensor], expert: str, total: int) -> Tensor:
+    """All that an expert makes of ``total`` examples; says now and then how far it has come."""
     rows: list[Tensor] = []
     done, told = 0, time.monotonic()
     for part in parts:
-        rows.append(part.cpu().float())
+        rows.append(part.cpu())
         done += len(part)
         if done < total and time.monotonic() - told >= EVERY:
             told = time.monotonic()
@@ -150,7 +170,7 @@ def _sentences(data: Store, bridge: Bridge, expert: str) -> Iterator[Tensor]:
     distinct = list(dict.fromkeys(data.captions))
     some = (distinct[i : i + SENTENCES] for i in range(0, len(distinct), SENTENCES))
     seen = (bridge.see(Sentence().encode(texts)) for texts in some)
-    codes = _patiently(seen, expert, len(distinct), "different captions")
+    codes = _looked_at(seen, expert, len(distinct), "different captions")
     place = {words: i for i, words in enumerate(distinct)}
     yield codes[[place[words] for words in data.captions]]
 
@@ -175,7 +195,7 @@ def _views(
 
     for view in range(views):
         what = f"{'given' if side == 'given' else 'wanted'} pictures{', mirrored' if view else ''}"
-        yield _patiently(seen(bool(view)), expert, len(data), what)
+        yield _looked_at(seen(bool(view)), expert, len(data), what)
 
 
 def _mirrored(raw: Raw) -> Raw:

@@ -16,6 +16,7 @@ from redraft.app import foreign
 from redraft.app.begin import begin, pictures_key, seen
 from redraft.app.bridges import COPIES, Viewed, bridge, ends, is_end, keep, kept_scales
 from redraft.app.check import instead, open_folder, suited
+from redraft.app.drawn import drawn, energies
 from redraft.app.examples import batches, gathered, pairs, spread_out, store
 from redraft.app.language import unknown_words
 from redraft.app.latent import ceiling
@@ -148,7 +149,8 @@ def plan(
         )
     find = partial(ends, method=method, assignments=list(settings), begun=begun)
     made, between = _between(report, name, size, find)
-    return RECIPES[recipe](made, method, len(report.folder.examples["train"]), seed, between)
+    pictures = between.target.draws or len(report.folder.examples["train"])
+    return RECIPES[recipe](made, method, pictures, seed, between)
 
 
 def chosen(folder: Folder, task: str | None, method: str | None) -> tuple[str, str]:
@@ -206,6 +208,8 @@ def fit_run(
     _tell_skipped(training, held_out)
     copies = None if initial is None else initial.place
     between = bridge(run, device, out if begun and (out / COPIES).is_dir() else copies)
+    if run.target.draws:
+        training = drawn(run, between)
     method = build(run)
     if initial is not None and initial.state is not None and isinstance(method, Solver):
         try:
@@ -250,8 +254,6 @@ def fit_run(
         )
     if rank() == 0:
         known = gathered(pairs(training, run, device, run.seed, most=20_000))
-        energy = view(method).energy
-        energies = torch.cat([energy(x.to(device), _to(c, device)).cpu() for c, x in _chunks(some)])
         about = {
             "steps": outcome.steps,
             "seconds": round(outcome.seconds, 1),
@@ -264,7 +266,7 @@ def fit_run(
         model = Model(
             run,
             method,
-            Calibration.of(energies, known.condition, some.condition),
+            Calibration.of(_energies(run, view(method), some), known.condition, some.condition),
             bridge=between,
             about=about,
             device=device,
@@ -358,6 +360,15 @@ def length(steps: int | None, minutes: float | None) -> list[str]:
     if minutes is not None:
         return [f"train.minutes={minutes}"]
     return ["train.minutes=10"]
+
+
+def _energies(run: Run, viewed: Viewed, held_out: Pair) -> Tensor:
+    """E [M] of held-out pairs: real ones, or a generator's draws."""
+    if run.target.draws:
+        return energies(run, viewed.bridge, viewed.method)
+    device = viewed.bridge.mean.device
+    parts = _chunks(held_out)
+    return torch.cat([viewed.energy(x.to(device), _to(c, device)).cpu() for c, x in parts])
 
 
 def _chunks(real: Pair, n: int = 64) -> Iterable[Pair]:

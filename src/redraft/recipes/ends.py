@@ -7,9 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What is made: pixels, or latents of a frozen expert that decodes them."""
+    """What is made: pixels, or latents of a frozen expert that decodes them.
 
-    latent: str = ""  # the expert's name, such as image:taef2; "": pixels
+    An autoencoder says where pictures lie in its latent. A generator does not, so a run learns from what it
+    draws, as in Net2Net (arXiv:2005.13580), where each step draws anew: none of its pictures is real.
+    """
+
+    latent: str = ""  # the expert's name, such as image:taef2 or generator:RUN; "": pixels
+    draws: int = 0  # of a generator, made once and kept; 10,000 where nobody says (app/drawn.py)
     shape: tuple[int, ...] = ()  # of a latent; found with the expert
     fingerprint: str = ""  # of the expert's weights; found with it
 

@@ -45,7 +45,8 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = N
         method=_settings(method, spec, pictures),
         networks=_networks(task, spec, method, pictures),
         reading=Reading(
-            margin=spec.size // 8 if spec.size >= 64 and pixels else 0, flip=task.spec.condition == "picture"
+            margin=spec.size // 8 if spec.size >= 64 and pixels else 0,
+            flip=task.spec.condition == "picture" and not ends.target.draws,
         ),
         train=_train(method, spec, pictures),
         condition=ends.condition,

@@ -22,13 +22,15 @@ class Expert(nn.Module):
 
     ``expert(given)`` represents: a list of sentences, or pictures [N, 3, S, S] in [-1, 1] -> [N, *shape(S)].
     ``expert.decode(z)`` goes back (autoencoder, generator): [N, *shape] -> pictures [N, 3, S, S] in [-1, 1].
-    ``expert.draw(n, rng)`` (generator): representations as they occur naturally.
+    ``expert.draw(n, rng)`` (generator): representations as they occur naturally. ``names`` are of its
+    categories, where it makes pictures of such, and ``expert.category(z)`` says which one z is.
 
     A new one gives ``super().__init__`` its network and says ``shape``, ``represent`` and/or ``picture``
     (docs/experts.md). A representation that is not finite, or of another shape than said, is refused.
     """
 
     batch = 16  # examples a pass: more are no faster on a CPU, and at 512 px take gigabytes
+    names: tuple[str, ...] = ()
 
     def __init__(
         self, net: nn.Module, *, name: str, kind: Kind, meaning: str, licence: str = "not stated"
@@ -46,7 +48,10 @@ class Expert(nn.Module):
 
     def represent(self, given: Any) -> Tensor:
         """At most ``batch`` sentences or pictures -> [n, *shape]; called without gradients."""
-        raise UsageError(f"{self.name} makes pictures of numbers and cannot represent pictures given to it.")
+        raise UsageError(
+            f"{self.name} makes pictures of numbers and cannot represent pictures given to it; an "
+            "autoencoder can."
+        )
 
     def picture(self, z: Tensor) -> Tensor:
         """[n, *shape], at most ``batch`` -> pictures [n, 3, S, S] in [-1, 1]; called without gradients."""
@@ -57,7 +62,11 @@ class Expert(nn.Module):
 
     def draw(self, n: int, rng: torch.Generator) -> Tensor:
         """n natural representations [n, *shape]; generators alone have a law of their own."""
-        raise UsageError(f"{self.name} has no law to draw from; a generator has.")
+        raise UsageError(f"{self.name} has no law to draw from; a generator says one (its method draw).")
+
+    def category(self, z: Tensor) -> Tensor:
+        """int64 [n]: which of ``names`` representations [n, *shape] are."""
+        raise UsageError(f"{self.name} knows no categories.")
 
     def foreign(self, sentences: Sequence[str]) -> float:
         """Share of the sentences' words, 0 to 1, that the expert does not know; 0 where it cannot tell."""
