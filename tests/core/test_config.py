@@ -32,19 +32,20 @@ class Outer:
     inner: Inner = Inner()
 
 
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
 outers = st.builds(
     Outer,
     name=st.text(),
     steps=st.integers(),
     on=st.booleans(),
     sizes=st.lists(st.integers()).map(tuple),
-    pair=st.tuples(st.floats(allow_nan=False), st.floats(allow_nan=False)),
-    lr=st.dictionaries(st.text(min_size=1), st.floats(allow_nan=False)),
+    pair=st.tuples(FINITE, FINITE),
+    lr=st.dictionaries(st.text(min_size=1), FINITE),
     inner=st.builds(
         Inner,
-        rate=st.floats(allow_nan=False),
+        rate=FINITE,
         kind=st.sampled_from(["plain", "fancy"]),
-        clip=st.none() | st.floats(allow_nan=False),
+        clip=st.none() | FINITE,
     ),
 )
 
@@ -85,8 +86,10 @@ def test_an_override_leaves_the_original_alone() -> None:
         ("steps=true", "steps takes a whole number"),
         ("on=3", "on takes true or false"),
         ("inner.rate=fast", "inner.rate takes a number"),
-        ("inner.rate=.nan", "inner.rate takes a number, not nan"),
-        ("lr.solver=nan", "lr.solver takes a number, not nan"),
+        ("inner.rate=.nan", "inner.rate takes a finite number, not nan"),
+        ("inner.rate=-.inf", "inner.rate takes a finite number, not -inf"),
+        ("lr.solver=1e999", "lr.solver takes a finite number, not inf"),
+        ("lr.solver=nan", "lr.solver takes a finite number, not nan"),
         ("inner.kind=fancyy", "'fancy'"),
         ("inner=3", "inner holds further settings"),
         ("lr=3", "lr"),

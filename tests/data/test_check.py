@@ -42,7 +42,7 @@ def test_one_picture_is_too_few(tmp_path: Path) -> None:
 
 def test_few_pictures_are_a_warning(tmp_path: Path) -> None:
     report = check(recognise(photos(tmp_path, *names(12))))
-    assert not report.fatal and said(report, "diff_augment=true", "warning")
+    assert not report.fatal and said(report, "learns them by heart", "warning")
 
 
 def test_sides_without_pairs_suit_their_task_and_both_are_looked_at(tmp_path: Path) -> None:

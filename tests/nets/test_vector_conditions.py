@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from redraft.core.rng import stream
 from redraft.core.types import Spec
 from redraft.nets.blocks import Coded
+from redraft.nets.conditioning import Embedder
 from redraft.nets.decoder import Decoder
 from redraft.nets.energy import GlobalEnergy, PatchEnergy
 from redraft.nets.parts import Energy, Initializer
@@ -157,3 +158,13 @@ def test_a_networks_steps_learn_what_a_vector_says() -> None:
         adam.step()
         first, last = (loss.item() if t == 0 else first), loss.item()
     assert last < 0.1 * first and last < 0.02
+
+
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_a_flow_of_vectors_takes_maps_of_any_side(side: int) -> None:
+    body = Embedder(Spec(size=1, channels=D, condition="picture", width=D, side=side), 7, "layer", (1,))
+    c = torch.randn(3, D, side, side, generator=stream(6)).requires_grad_()
+    (h,) = body(c)
+    assert h is not None and h.shape == (3, 7)
+    h.square().sum().backward()
+    assert c.grad is not None and (c.grad.flatten(2) != 0).any(1).all()  # every place counts

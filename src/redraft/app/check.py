@@ -8,6 +8,7 @@ from pathlib import Path
 
 from redraft.core.errors import UsageError
 from redraft.data import Folder, catalogue, embedded, embedded_names, recognise
+from redraft.data.captions import has_caption
 from redraft.data.check import check
 
 GIVEN = {
@@ -24,12 +25,15 @@ GIVEN = {
 }  # by task
 
 
-def open_folder(place: str, direction: str | None = None, seed: int = 0) -> Folder:
-    """A folder of the user's, or an embedded set by its name (a folder of that name comes first)."""
+def open_folder(place: str, direction: str | None = None, seed: int = 0, *, unpaired: bool = False) -> Folder:
+    """A folder of the user's, or an embedded set by its name (a folder of that name comes first).
+
+    ``unpaired``: for that task, which needs no partners.
+    """
     if not place.strip():
         raise UsageError("DATA is empty; name a folder of pictures.")
     if Path(place).exists():
-        return recognise(place, direction=direction, seed=seed)
+        return recognise(place, direction=direction, seed=seed, unpaired=unpaired)
     if place in embedded_names():
         return embedded(place)
     names = ", ".join(embedded_names())
@@ -115,6 +119,12 @@ def matrix_lines() -> list[str]:
         notes |= dict.fromkeys(f"{method} -: {reason}." for reason in row.values() if reason)
     given = [f"{name:<12}{what}" for name, what in GIVEN.items()]
     return [*lines, "", "What is given:", *given, "", *notes]
+
+
+def speaks(folder: Folder) -> bool:
+    """Whether words are what a folder's pictures come with: most have captions, and none a partner."""
+    told = sum(map(has_caption, folder.examples["train"]))
+    return folder.condition_kind == "none" and 2 * told > len(folder.examples["train"])
 
 
 def suited(folder: Folder, task: str | None) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from redraft.app.alone import alone
 from redraft.app.check import open_folder, suited
 from redraft.app.compare_measure import Measured, Protocol, failure, measured, real_pictures
 from redraft.app.compare_page import comparison
-from redraft.app.compare_plan import RESULT, Planned, alone, entries, finished, refuse_other, trainings
+from redraft.app.compare_plan import RESULT, Planned, entries, finished, refuse_other, trainings
 from redraft.app.evaluate import questions, real_pairs
 from redraft.app.model import Model
 from redraft.app.refuse import refuse_empty, refuse_length
@@ -57,11 +58,11 @@ def compare(
     name = data or places[0]
     if methods is None:
         planned, task = finished(places)
-        folder = open_folder(name, direction)
+        folder = open_folder(name, direction, unpaired=task == "unpaired")
         place = Path(out or f"runs/compare-{Path(name).name}-{task}")
     else:
         wanted, common = entries(methods, settings)
-        examined = checked(name, direction)
+        examined = checked(name, direction, unpaired=task == "unpaired")
         folder = examined.folder
         task = suited(folder, task)
         place = Path(out or f"runs/compare-{Path(name).name}-{task}")
@@ -72,7 +73,7 @@ def compare(
     _refuse_measures(features, task)
     refuse_other(place, planned if methods else [], folder)
     try:
-        with alone(place):
+        with alone(place, "compare"):
             return _Sitting(folder, planned, place, where, pictures, features).go(train=methods is not None)
     except (Interrupted, KeyboardInterrupt):
         raise Interrupted(f"Stopped. {AGAIN}") from None
@@ -147,7 +148,7 @@ class _Sitting:
         if self.protocol is None:
             model = Model.from_pretrained(one.place, str(self.device))
             known, held_out = real_pairs(model, self.folder, self.pictures, 0)
-            asked = questions(model, known, self.features)
+            asked = questions(model, known, held_out, self.features)
             self.protocol = Protocol(known=known, held_out=held_out, asked=asked, device=str(self.device))
             self.show = model.task.show
         return self.protocol

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -175,25 +174,6 @@ def _refuse_other_tasks(made: Sequence[tuple[Run, str, Path]]) -> None:
                     f"{at.name} and {place.name} cannot be compared: their {what} differ{shown}; "
                     "compare runs of one task at one size."
                 )
-
-
-@contextmanager
-def alone(out: Path) -> Iterator[None]:
-    """Inside, no other process compares in this folder; Windows has no such locks, and nobody looks there."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"Another redraft compare is at work in {out}: wait for it, or give another --out."
-            ) from None
-        yield
 
 
 def refuse_other(out: Path, planned: Sequence[Planned], folder: Folder) -> None:

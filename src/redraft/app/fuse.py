@@ -19,8 +19,9 @@ def fuse(
     settings: Iterable[str] = (),
     **options: Any,
 ) -> Path:
-    """Train a fusion of the experts ``given`` (None: the condition as it is) and ``wanted``; the run.
+    """Train a fusion of the experts ``given`` and ``wanted``; the run.
 
+    ``given`` is None where the condition is taken as it is, or the usual encoder reads captions.
     ``options`` are those of ``train``. With a text expert the task is text, unless another is named.
     """
     refuse_empty(**{"from": given, "to": wanted})

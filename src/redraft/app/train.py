@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from redraft.app import foreign
+from redraft.app.alone import alone
 from redraft.app.begin import begin, pictures_key, seen
 from redraft.app.bridges import COPIES, Viewed, bridge, ends, is_end, keep, kept_scales
-from redraft.app.check import instead, open_folder, suited
+from redraft.app.check import instead, open_folder, speaks, suited
 from redraft.app.drawn import drawn, energies
 from redraft.app.examples import batches, gathered, pairs, spread_out, store
 from redraft.app.language import unknown_words
@@ -34,16 +33,15 @@ from redraft.app.refuse import (
     refuse_settings,
     refuse_size,
 )
+from redraft.app.samples import drawer
 from redraft.app.show import say
-from redraft.core import images
+from redraft.app.told import card, next_lines, tell_captions, tell_few, tell_skipped
 from redraft.core.errors import DataError, UsageError, unknown
-from redraft.core.rng import PictureNoise
 from redraft.core.types import Pair
-from redraft.data import Folder, Report, Store, embedded_names
+from redraft.data import Folder, Report
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.evaluation.cost import peak, reset_peak
-from redraft.methods.method import Method
 from redraft.methods.solver import Solver
 from redraft.nets.blocks import parameters
 from redraft.recipes import RECIPES, Run, build
@@ -83,9 +81,12 @@ def train(
     refuse_length(steps, minutes)
     where = pick_device(device)
     with processes(where):
-        report = checked(data, direction)
         initial = foreign.given(initializer, method, out, resume)
+        before = None if initial is None or initial.run is None else initial.run.task_name
+        unpaired = (task or only_task(method) or before) == "unpaired"
+        report = checked(data, direction, unpaired=unpaired)
         if initial is None:
+            tell_captions(report.folder, task, method)
             name, method = chosen(report.folder, task, method)
             begun = _begun(_place(out, data, name, method)) if resume else None
             run = plan(report, name, method, recipe, size, seed, assignments, begun)
@@ -97,8 +98,10 @@ def train(
             run, initial = foreign.ready(run, initial)
         place = _place(out, data, run.task_name, run.label)
         refuse_file(place, "a run")
-        fit_run(report.folder, run, place, where, resume=resume, initial=initial)
-        for line in _next(report.folder, run, place, direction):
+        (resumable if resume else refuse_another)(place)  # before a folder is made
+        with alone(place, "train"):
+            fit_run(report.folder, run, place, where, resume=resume, initial=initial)
+        for line in next_lines(report.folder, run, place, direction):
             say(line)
         barrier()
         return place
@@ -113,9 +116,12 @@ def _begun(place: Path) -> Path | None:
     return place if saved(place / "checkpoints") else None
 
 
-def checked(data: str, direction: str | None) -> Report:
-    """The folder, looked through; what would make training go wrong is refused, other faults are told."""
-    report = check(open_folder(data, direction))
+def checked(data: str, direction: str | None, *, unpaired: bool = False) -> Report:
+    """The folder, looked through; what would make training go wrong is refused, other faults are told.
+
+    ``unpaired``: for that task, which needs no partners.
+    """
+    report = check(open_folder(data, direction, unpaired=unpaired))
     if report.fatal:
         worst = next(f.sentence for f in report.findings if f.severity == "error")
         raise DataError(f"{worst} (See: redraft data check)")
@@ -154,7 +160,12 @@ def plan(
 
 
 def chosen(folder: Folder, task: str | None, method: str | None) -> tuple[str, str]:
-    """The names of task and method: the wanted ones if folder and each other suit them, else the usual."""
+    """The names of task and method: the wanted ones if folder and each other suit them, else the usual.
+
+    A fusion is there for words: it takes captions without being told.
+    """
+    if task is None and method == "fusion" and speaks(folder):
+        task = "text"
     name = suited(folder, task or only_task(method))
     try:
         return name, method_for(name, method)
@@ -205,7 +216,8 @@ def fit_run(
     before = reset_peak(device)
     training = store(folder, "train", run, margin=True)
     held_out = store(folder, "test", run)
-    _tell_skipped(training, held_out)
+    tell_skipped(training, held_out)
+    tell_few(run, len(training))
     copies = None if initial is None else initial.place
     between = bridge(run, device, out if begun and (out / COPIES).is_dir() else copies)
     if run.target.draws:
@@ -249,7 +261,7 @@ def fit_run(
             seed=run.seed,
             resume=resume,
             config={**run.to_dict(), "data": pictures_key(training)},
-            draw=_drawer(run, few, device, view),
+            draw=drawer(run, few, device, view),
             report=tell,
         )
     if rank() == 0:
@@ -275,71 +287,6 @@ def fit_run(
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
     barrier()
     return out
-
-
-def _next(folder: Folder, run: Run, out: Path, direction: str | None) -> list[str]:
-    """What to do with the model: two lines to copy."""
-    given = ""
-    if run.task_name == "category":
-        given = shlex.quote(folder.categories[0]) + " "
-    elif run.task_name == "text":
-        told = next((e.caption for e in folder.examples["test"] if e.caption), folder.categories[:1])
-        given = shlex.quote(told if isinstance(told, str) else told[0]) + " "
-    elif run.task.spec.condition == "picture":
-        made = run.task_name in ("recover", "upscale", "colour")  # of the wanted picture
-        example = ((not made and folder.given) or folder.examples)["test"][0]
-        source = (not made and example.condition) or example.target
-        file = "PICTURE" if source.part else shlex.quote(str(source.path))  # a part of a file
-        given = f"{file} "
-    data = folder.root.name if folder.root.name in embedded_names() else str(folder.root)
-    run_, nets = shlex.quote(str(out)), run.networks
-    noise = {"modern": nets.noise, "pix2pix": nets.dropout, "cut": False}.get(nets.initializer, True)
-    noise = noise and not (run.method_name == "fusion" and not run.task.spec.paired)
-    one = run.task.spec.condition == "picture" and not nets.style and not noise  # variants would be alike
-    way = f" --direction {shlex.quote(direction)}" if direction else ""
-    many = "" if one else "--variants 4 "
-    return [
-        f"Next: redraft generate {run_} {given}{many}--out {shlex.quote(f'{out}/pictures')}",
-        f"      redraft evaluate {run_} {shlex.quote(data)}{way}",
-    ]
-
-
-def _tell_skipped(*stores: Store) -> None:
-    skipped = [sentence for store in stores for sentence in store.skipped]
-    for sentence in skipped[:5]:
-        say(f"Left out: {sentence}")
-    if len(skipped) > 5:
-        say(f"... and {len(skipped) - 5} more; see: redraft data check")
-
-
-def card(run: Run, about: Mapping[str, object]) -> str:
-    """The model's README: what it is, how it was made, how to use it."""
-    return (
-        f"# Redraft model: {run.task_name}\n\n"
-        f"Method {run.label}, recipe {run.recipe}, {run.task.spec.size} px, trained "
-        f"{about['steps']} steps ({about['seconds']} s) on {about['pictures']} pictures. {about['data']}\n\n"
-        "```\nredraft generate THIS_FOLDER [CONDITION ...] --out NEW_FOLDER\n```\n"
-        "```python\nimport redraft\nmodel = redraft.Model.from_pretrained('THIS_FOLDER')\n"
-        "made = model(..., variants=4, seed=0)\n"
-        "made.images, made.drafts, made.percentiles\n```\n\n"
-        "The pictures that it was trained on may have terms of their own; they hold for what it makes.\n"
-    )
-
-
-def _drawer(
-    run: Run, few: Pair, device: torch.device, view: Callable[[Method], Viewed]
-) -> Callable[[Any], Tensor]:
-    """The sample grid: condition, draft, refined, truth, always of the same held-out pictures."""
-
-    def draw(method: Method) -> Tensor:
-        n = len(few.target) if few.condition is not None else 8
-        made = view(method).generate(_to(few.condition, device), n, PictureNoise(run.seed, range(n), device))
-        drafts, refined = made.drafts.cpu().clamp(-1, 1), made.images.cpu().clamp(-1, 1)
-        rows = [drafts, refined, few.target] if method.refine_steps else [drafts, few.target]
-        shown = run.task.show(few.condition, n)
-        return images.grid(rows if shown is None else [shown, *rows], scale=2)
-
-    return draw
 
 
 def _size(report: Report, task: str, wanted: int | None) -> int:

@@ -13,14 +13,16 @@ def fuse(
     data: Data,
     given: Annotated[
         str | None,
-        typer.Option("--from", metavar="EXPERT", help="What reads the condition: text:minilm, ..."),
+        typer.Option(
+            "--from", metavar="EXPERT", help="What reads the condition; text:minilm where there are captions."
+        ),
     ] = None,
     wanted: Annotated[
         str, typer.Option("--to", metavar="EXPERT", help="The autoencoder that makes the pictures.")
     ] = "image:taef2",
     task: Annotated[
         str | None,
-        typer.Option(help="What is given: text, category, labels, edges, ... (with text:..., text)."),
+        typer.Option(help="What is given: text (the usual one with captions), category, labels, ..."),
     ] = None,
     size: Size = None,
     steps: Steps = None,

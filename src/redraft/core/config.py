@@ -147,6 +147,6 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
         not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)
     ):
         raise UsageError(f"Setting {where} takes {KINDS.get(hint, hint.__name__)}, not {value!r}.")
-    if isinstance(value, float) and math.isnan(value):  # passes every comparison that would refuse it
-        raise UsageError(f"Setting {where} takes a number, not {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):  # NaN passes every comparison
+        raise UsageError(f"Setting {where} takes a finite number, not {value!r}.")
     return value

@@ -21,7 +21,7 @@ from redraft.core.errors import DataError, OutOfSpace, RedraftError, UsageError
 from redraft.core.images import MOST_PIXELS, saving
 from redraft.data import decode
 from redraft.data.folder import Example, Folder
-from redraft.data.home import cache_home
+from redraft.data.home import cache_home, refuse_unwritable
 
 LAYOUT = 1  # of the files below; another number is another cache
 CHUNK = 64  # pictures decoded ahead of the writer
@@ -131,6 +131,7 @@ class Cache:
         return replace(store, captions=_captions(examples, left_out))
 
     def _make(self, place: Path, examples: Sequence[Example], plan: _Plan) -> None:
+        refuse_unwritable(self.home)
         with saving(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             _sweep(place.parent)

@@ -179,8 +179,7 @@ def _about_number(folder: Folder) -> Iterator[Finding]:
         yield Finding(
             "warning",
             f"Training pictures are few ({train}): a model learns them by heart. Add pictures if you can, "
-            "consider --set method.diff_augment=true, and look at the nearest training "
-            "pictures in the report.",
+            "and look at the nearest training pictures in the report.",
         )
     if not test:
         yield Finding("warning", "There is no test picture, so nothing can be measured on pictures not seen.")
@@ -238,8 +237,10 @@ def _about_pairs(
     if folder.unmatched:
         few = ", ".join(folder.unmatched[:3])
         severity: Severity = "error" if len(folder.unmatched) > 2 * len(examples) else "warning"
+        hint = "; if the folders are no pairs: --task unpaired" if folder.layout == "two folders" else ""
         yield Finding(
-            severity, f"Without a partner and left out: {len(folder.unmatched)} pictures, such as {few}."
+            severity,
+            f"Without a partner and left out: {len(folder.unmatched)} pictures, such as {few}{hint}.",
         )
     pairs = [(e, headers[e.target], headers[e.condition]) for e in examples if e.condition]
     pairs = [(e, t, c) for e, t, c in pairs if not t.fault and not c.fault]

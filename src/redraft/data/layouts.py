@@ -36,8 +36,8 @@ class Found:
     notes: tuple[str, ...] = field(default=())
 
 
-def in_folders(tree: Tree, direction: str | None) -> Found:
-    """Pictures in folders: pairs, classes, side-by-side, or just pictures."""
+def in_folders(tree: Tree, direction: str | None, unpaired: bool = False) -> Found:
+    """Pictures in folders: pairs, classes, side-by-side, or just pictures; the rest as for ``recognise``."""
     found = places(tree.pictures)
     by_top: dict[str, list[Place]] = defaultdict(list)
     for place in found:
@@ -49,18 +49,22 @@ def in_folders(tree: Tree, direction: str | None) -> Found:
             f"{len(loose)} pictures lie beside the folders, such as {loose[0].name}; they are left out.",
         )
         found = [p for members in by_top.values() for p in members]
-    reader = _flat if list(by_top) == [""] else _folders
-    result = reader(tree, dict(by_top), direction)
+    if list(by_top) == [""]:
+        result = _flat(tree, dict(by_top), direction)
+    else:
+        result = _folders(tree, dict(by_top), direction, unpaired)
     return replace(result, notes=result.notes + notes)
 
 
-def _folders(tree: Tree, by_top: dict[str, list[Place]], direction: str | None) -> Found:
+def _folders(tree: Tree, by_top: dict[str, list[Place]], direction: str | None, unpaired: bool) -> Found:
     if direction == "classes":
         return _classes(tree, by_top)
     sides = _pair_of_sides(by_top, direction)
     if sides:
         chosen = {s: by_top[s] for s in sides}
         if _overlap(chosen) >= 0.5:
+            if unpaired and any(len(found) < 2 for found in matched(chosen).values()):
+                return _unpaired(tree, chosen, direction)
             known = any(sides_of.role(s) for s in sides) or _are_a_and_b(sides)
             return _two_folders(tree, chosen, direction, or_classes=not known)
         if direction or _are_a_and_b(sides) or all(sides_of.role(s) for s in sides):

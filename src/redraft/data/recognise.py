@@ -22,14 +22,17 @@ SAMPLE = 32  # pictures looked at to tell grey from colour and labels from drawi
 LABEL_SAMPLE = 200  # label maps looked at to find every label
 
 
-def recognise(path: str | Path, *, direction: str | None = None, seed: int = 0) -> Folder:
+def recognise(
+    path: str | Path, *, direction: str | None = None, seed: int = 0, unpaired: bool = False
+) -> Folder:
     """Understand a folder (or a zip) of pictures.
 
     ``direction`` answers which side is given and which is wanted: "sketches:photos", "left:right",
     "AtoB", or "classes" when two folders are no pairs. Two folders without partners of equal names are
     categories, unless ``direction`` or their names (A and B) say that they are sides: then ``Folder.given``
-    holds the given side. ``seed`` draws the test split where the folder
-    has none. Raises Ambiguous with the candidate answers, DataError when there is nothing to learn.
+    holds the given side. ``unpaired``: two sides are wanted, so where equal names do not pair every picture
+    they are chance. ``seed`` draws the test split where the folder has none. Raises Ambiguous with the
+    candidate answers, DataError when there is nothing to learn.
     """
     root = Path(path).expanduser()
     if (root / "dataset_info.json").is_file() or (root / "dataset_dict.json").is_file():
@@ -38,22 +41,22 @@ def recognise(path: str | Path, *, direction: str | None = None, seed: int = 0) 
         found, tree = hugging_face.in_saved_dataset(root, direction), Tree(root)
     else:
         tree = scan(root)
-        found = _read(tree, direction)
+        found = _read(tree, direction, unpaired)
     return _folder(found, tree, seed)
 
 
-def _read(tree: Tree, direction: str | None) -> Found:
+def _read(tree: Tree, direction: str | None, unpaired: bool) -> Found:
     found = layouts.in_idx(tree) if not tree.pictures else None
-    found = found or (_in_pictures(tree, direction) if tree.pictures else None)
+    found = found or (_in_pictures(tree, direction, unpaired) if tree.pictures else None)
     if found is None:
         raise DataError(_nothing(tree))
     return found
 
 
-def _in_pictures(tree: Tree, direction: str | None) -> Found:
+def _in_pictures(tree: Tree, direction: str | None, unpaired: bool) -> Found:
     _refuse_clips(tree)
     found = tables.in_metadata(tree)
-    return found or tables.with_words(layouts.in_folders(tree, direction), tree)
+    return found or tables.with_words(layouts.in_folders(tree, direction, unpaired), tree)
 
 
 def _nothing(tree: Tree) -> str:

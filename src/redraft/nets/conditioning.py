@@ -69,7 +69,7 @@ class Dense(nn.Sequential):
 
 
 class Flat(nn.Sequential):
-    """[N, width, s, s] of any side -> [N, embed]: two strided convolutions, a 4x4 grid, a dense layer."""
+    """[N, width, s, s] of any side -> [N, embed]: three convolutions, a 4x4 grid, two dense layers."""
 
     def __init__(self, width: int, embed: int) -> None:
         super().__init__(
@@ -79,6 +79,10 @@ class Flat(nn.Sequential):
             *(nn.AdaptiveAvgPool2d(GRID), nn.Flatten()),
             *(nn.Linear(64 * GRID**2, HIDDEN), nn.LeakyReLU(SLOPE), nn.Linear(HIDDEN, embed)),
         )
+
+    def forward(self, c: Tensor) -> Tensor:
+        point = c.shape[-1] == 1  # of which a stride makes nothing
+        return super().forward(c.expand(-1, -1, 2, 2) if point else c)
 
 
 class Maps(nn.Module):
