@@ -82,8 +82,11 @@ def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def toys(monkeypatch: pytest.MonkeyPatch) -> Cells:
+    from redraft.app import captions
+
     cells = Cells()
     at_hand(monkeypatch, Letters(), cells)
+    monkeypatch.setattr(captions, "_usual", lambda: None)  # an extra, and slow to read
     return cells
 
 

@@ -4,9 +4,74 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 from painting import Cli
+from toys import Letters
+
+from redraft.app import captions
+from redraft.app.bridges import TEXT as USUAL
+from redraft.app.compare_measure import Protocol
+from redraft.core.types import Pair
+from redraft.evaluation.evaluate import Asked
+from redraft.evaluation.features import SmallFeatures
+from redraft.evaluation.matching import caption_agreements
+from redraft.evaluation.once import OnceSeen
+from redraft.spaces.sentence import Sentence
+
+
+class Usual(Letters):
+    """Stands for the usual reader of sentences."""
+
+    def __init__(self, foreign: float) -> None:
+        super().__init__()
+        self.name, self.share = USUAL, foreign
+
+    def foreign(self, sentences: object) -> float:
+        return self.share
+
+
+def judge_of(report: Path) -> str:
+    """What the page says of who judges captions."""
+    measures = json.loads((report / "scores.json").read_text())["measures"]
+    return next(m["says"] for m in measures if m["name"] == "caption@1")
+
+
+@pytest.mark.usefixtures("toys")
+def test_captions_are_judged_by_the_usual_reader_and_the_page_says_so(
+    cli: Cli, text_run: Path, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captions, "_usual", lambda: Usual(0.0))
+    told = cli("evaluate", text_run, words, "--pictures=4", f"--out={tmp_path / 'report'}")
+    assert told.status == 0, told.err
+    assert f"captions as {USUAL} reads them" in judge_of(tmp_path / "report")
+    assert f"captions as {USUAL} reads them" in (tmp_path / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("foreign", "one"), [(0.0, True), (1.0, False), (None, False)])
+def test_models_with_several_readers_have_one_judge_where_it_knows_the_words(
+    monkeypatch: pytest.MonkeyPatch, foreign: float | None, one: bool
+) -> None:
+    monkeypatch.setattr(captions, "_usual", lambda: None if foreign is None else Usual(foreign))
+    some = Sentence().encode(["a red ball", "a blue dot"])
+    for own in ("text:one", "text:other"):
+        model = SimpleNamespace(bridge=SimpleNamespace(condition=Letters()), device="cpu")
+        model.bridge.condition.name = own
+        see, name = captions.reader(model, some)
+        assert name == (USUAL if one else own)
+        assert torch.equal(see(some), Letters().count(["a red ball", "a blue dot"]))
+
+
+def test_what_another_judge_measured_is_measured_again() -> None:
+    def key(reader: str) -> str:
+        agreements = caption_agreements(None, lambda c: c, reader)  # type: ignore[arg-type]
+        asked = Asked(features=OnceSeen(SmallFeatures()), agreements=agreements)
+        x = torch.zeros(2, 3, 4, 4)
+        return Protocol(known=Pair(None, x), held_out=Pair(None, x), asked=asked, device="cpu").key("hash")
+
+    assert key("text:one") == key("text:one") != key("text:other")
 
 
 @pytest.mark.usefixtures("toys")

@@ -67,6 +67,17 @@ def test_frechet_is_the_matrix_square_roots(d: int) -> None:
     assert frechet(a, a) == pytest.approx(0, abs=1e-9)
 
 
+def test_frechet_of_few_pictures_is_that_of_many() -> None:
+    """Columns turned into more dimensions than pictures change nothing, though it is computed otherwise."""
+    a, b = normal(40, 6), normal(30, 6, seed=1) @ normal(6, 6, seed=2) + 0.3
+    wider = torch.linalg.qr(normal(200, 6, seed=3))[0].T
+    with pytest.warns(FewPictures):
+        few = frechet(a @ wider, b @ wider)
+    assert few == pytest.approx(frechet(a, b), rel=1e-9)
+    with pytest.warns(FewPictures):
+        assert frechet(a @ wider, a @ wider) == pytest.approx(0, abs=1e-9)
+
+
 def test_frechet_of_few_pictures_warns_and_is_finite() -> None:
     with pytest.warns(FewPictures, match="10 pictures in 64 features"):
         value = frechet(normal(10, 64), normal(400, 64, seed=1))

@@ -179,7 +179,7 @@ def test_measures_stand_in_the_table_beside_their_controls(fitted: object) -> No
 
     asked = Asked(
         features=Pixels(),
-        agreements=caption_agreements(fitted, vectors),  # type: ignore[arg-type]
+        agreements=caption_agreements(fitted, vectors, "text:toy"),  # type: ignore[arg-type]
         describe=vectors,
         batch=60,
     )

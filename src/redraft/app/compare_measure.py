@@ -27,7 +27,7 @@ from redraft.evaluation.memory import low, memory
 from redraft.evaluation.table import Interval, Scores
 from redraft.hub import bundle
 
-PROTOCOL = 2  # to be raised when what is measured changes
+PROTOCOL = 3  # to be raised when what is measured changes
 SHOWN = 8  # held-out conditions whose pictures are shown
 VARIED, VARIANTS = 3, 5  # of so many of them, so many variants
 LONGEST = 4  # the curve goes to so many times the steps of training, and to 20 at least
@@ -98,7 +98,7 @@ class Protocol:
     def key(self, model_hash: str) -> str:
         """Changes when anything does that decides the numbers of a model."""
         lpips = os.environ.get("REDRAFT_LPIPS", "")
-        names = [a.name for a in self.asked.agreements]
+        names = [(a.name, a.says) for a in self.asked.agreements]  # which say by what judge
         parts = (PROTOCOL, self._real, model_hash, self.asked.features.name, names, lpips)
         return hashlib.blake2b(repr(parts).encode(), digest_size=16).hexdigest()
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from redraft.app import latent
+from redraft.app.captions import reader
 from redraft.app.check import open_folder
 from redraft.app.examples import gathered, pairs, store
 from redraft.app.model import Model, refuse_counts
@@ -32,6 +33,7 @@ from redraft.evaluation.evaluate import evaluate as measure
 from redraft.evaluation.features import FEATURES, Features, JudgeFeatures
 from redraft.evaluation.lpips import Lpips
 from redraft.evaluation.matching import caption_agreements, fit_matcher
+from redraft.evaluation.once import OnceSeen
 from redraft.evaluation.table import Interval, Scores, short
 from redraft.recipes.run import ADVERSARIAL
 from redraft.tasks import TASKS
@@ -78,12 +80,12 @@ def evaluate(
     folder_out = _place(place, out)
     refuse_another(folder_out)
     with processes(model.device):
-        folder = open_folder(data, direction)
+        folder = open_folder(data, direction, unpaired=not model.task.spec.paired)
         say(f"Reading {data}.")
         known, held_out = real_pairs(model, folder, pictures, seed)
         if model.run.task_name in JUDGED:
             say("Judging needs a network that knows the training pictures: it is trained once, then kept.")
-        asked = questions(model, known, features)
+        asked = questions(model, known, held_out, features)
         say(f"Making and measuring pictures for {len(held_out.target)} held-out ones.")
         scores = measure(drawer(model, refine, seed), known, held_out, asked)
         scores = replace(scores, ahead=latent.sentences(model, known, held_out, asked))
@@ -123,37 +125,47 @@ def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[
     return train, test
 
 
-def questions(model: Model, known: Pair, features: str) -> Asked:
-    """What to ask of the task's pictures; judges are trained here, once for the same pictures."""
+def questions(model: Model, known: Pair, held_out: Pair, features: str) -> Asked:
+    """What to ask of the task's pictures; what depends on real ones alone is found once for all models."""
     run = model.run
     cache = cache_home() / "judges"
-    agreements, doubt, seen = _agreements(model, known, FEATURES.get(features), cache)
-    if features == "judge" and seen is None:
+    eyes = None if features == "judge" else OnceSeen(FEATURES[features]())
+    if eyes is not None:
+        eyes.keep(known.target, cache)
+        eyes.keep(held_out.target, cache)
+    agreements, doubt, seen, describe = _agreements(model, known, eyes, cache)
+    if eyes is None and seen is None:
         raise UsageError("--features judge is for models of categories; use small or efficientnet.")
-    chosen: Features = JudgeFeatures(seen) if features == "judge" else FEATURES[features]()
-    paired = run.task.spec.paired
     return Asked(
-        features=chosen,
+        features=eyes or OnceSeen(JudgeFeatures(seen)),
         agreements=agreements,
         doubt=doubt,
         distance=Lpips.find(),
-        paired=paired,
+        paired=run.task.spec.paired,
         row="draft" if isinstance(run.method, ADVERSARIAL) else "refined",
         refined=run.solver_steps > 0,
         keep=run.task.keep,
-        describe=model.bridge.see if run.task_name == "text" else descriptor,
+        describe=describe,
     )
 
 
 def _agreements(
-    model: Model, known: Pair, features: Callable[[], Features] | None, cache: Path
-) -> tuple[list[Agreement], Any, Any]:
-    """Measures of agreement with the condition, an error for pictures without one truth, a classifier."""
+    model: Model, known: Pair, eyes: Features | None, cache: Path
+) -> tuple[list[Agreement], Any, Any, Callable[[Tensor], Tensor]]:
+    """Measures of agreement with the condition, an error for pictures without one truth, a classifier, and
+    what tells how near conditions are to one another."""
     run, (c, x) = model.run, known
-    if run.task_name == "text" and c is not None and features is not None:
-        see = model.bridge.see
-        matcher = fit_matcher(x, see(c), features(), cache)
-        return caption_agreements(matcher, see), lambda x, c: matcher.doubt(x, see(c)), None
+    if run.task_name == "text" and c is not None and eyes is not None:
+        see, name = reader(model, c)
+        matcher = fit_matcher(x, see(c), eyes, cache)
+        return caption_agreements(matcher, see, name), lambda x, c: matcher.doubt(x, see(c)), None, see
+    agreements, doubt, seen = _others(model, known, cache)
+    return agreements, doubt, seen, descriptor
+
+
+def _others(model: Model, known: Pair, cache: Path) -> tuple[list[Agreement], Any, Any]:
+    """The same of tasks without sentences."""
+    run, (c, x) = model.run, known
     if run.task_name == "category" and c is not None:
         seen = judge.train_judge(x, c, run.task.spec.width, cache=cache)
         says = "share that a classifier trained on the same pictures recognises"

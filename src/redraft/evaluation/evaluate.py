@@ -296,9 +296,9 @@ def _variants(draw: Draw, rows: dict[str, _Made], about: _Real, test: Pair, aske
     if c is None or c.ndim == 1 or asked.variants < 2 or len(real) < 2:
         return
     n = min(100, len(real))
-    drawn = [_draw_all(draw, c[:n], n, asked, variant=v) for v in range(asked.variants)]
+    drawn = [_draw_all(draw, c[:n], n, asked, variant=v) for v in range(1, asked.variants)]
     for row, which in (("draft", 0), ("refined", 1))[: 1 + asked.refined]:
-        x = torch.stack([d[which] for d in drawn], 1)
+        x = torch.stack([rows[row].x[:n], *(d[which] for d in drawn)], 1)
         rows[row].cells["diversity"] = variants_spread(x, real)
         h = asked.features(x.flatten(0, 1)).view(n, asked.variants, -1)
         rows[row].cells[f"diversity ({asked.features.name})"] = variants_spread(h, about.features)

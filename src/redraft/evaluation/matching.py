@@ -187,13 +187,17 @@ def middle_place(ranks: Tensor) -> Interval:
     return Interval(ranks.quantile(0.5).item(), *ends(draws))
 
 
-def caption_agreements(matcher: Matcher, vectors: Callable[[Tensor], Tensor]) -> list[Agreement]:
+def caption_agreements(matcher: Matcher, vectors: Callable[[Tensor], Tensor], reader: str) -> list[Agreement]:
     """Measures for ``evaluate``: ``vectors`` turns conditions (sentences as bytes) into text vectors [N, D].
 
-    The captions that one is looked for among are those of the other pictures in the same row.
+    The captions that one is looked for among are those of the other pictures in the same row. ``reader`` is
+    the name of the text expert that made the vectors: numbers by two of them are not to be compared.
     """
     found = _Places(matcher, vectors)
-    says = "share whose caption an expert, fitted on real pictures, finds among the first {} of the row's"
+    says = (
+        f"share whose caption an expert, fitted on real pictures and captions as {reader} reads them, finds "
+        "among the first {} of the row's"
+    )
     shares = [
         Agreement(name=f"caption@{k}", says=says.format(k), score=partial(_within, found, k)) for k in AT
     ]
