@@ -45,7 +45,7 @@ from redraft.evaluation.distances import kid, nearest
 from redraft.evaluation.features import FEATURES, Features
 from redraft.evaluation.judge import agreement, train_judge
 from redraft.evaluation.lpips import Lpips
-from redraft.evaluation.ridge import ridge
+from redraft.core.ridge import ridge
 from redraft.evaluation.table import Interval, mean_interval, show
 from redraft.methods.fusion import GIVEN, WANTED, domain
 

@@ -12,7 +12,7 @@ from redraft.core.errors import UsageError
 from redraft.core.types import Pair
 from redraft.evaluation.evaluate import Asked, evaluate
 from redraft.evaluation.matching import caption_agreements, fit_matcher, one_each, retrieval
-from redraft.evaluation.ridge import STRENGTHS, ridge
+from redraft.core.ridge import STRENGTHS, ridge
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

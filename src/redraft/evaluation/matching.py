@@ -26,7 +26,7 @@ from redraft.evaluation.distances import nearest
 from redraft.evaluation.evaluate import Agreement
 from redraft.evaluation.features import EfficientNetLite, Features, SmallFeatures
 from redraft.evaluation.fit import cached, content_key
-from redraft.evaluation.ridge import ridge
+from redraft.core.ridge import ridge
 from redraft.evaluation.table import Interval, ends, mean_interval, resample
 
 FOLDS = 5

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from redraft.core.rng import stream
-from redraft.evaluation.ridge import ridges
+from redraft.core.ridge import ridges
 from redraft.evaluation.table import Interval, ends, mean_interval, resample
 
 FOLDS = 5
