@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.errors import UsageError
+from redraft.core.principal import principal
 from redraft.core.types import Spec
 from redraft.nets.blocks import halvings, in_float32
 from redraft.nets.parts import Initializer
@@ -160,18 +161,11 @@ class Principal(nn.Module):
     def fit(self, x: Tensor) -> None:
         """Of x [N, C, S, S]; a function of x alone, its signs too."""
         numbers, side = len(self.basis), self.basis.shape[-1]
-        places = F.unfold(self._reduce(x), side, stride=side).transpose(1, 2).flatten(0, 1).double()
-        mean = places.mean(0)
-        places -= mean
-        few = len(places) < places.shape[1]  # then the smaller of the two squares is of the pictures
-        values, vectors = torch.linalg.eigh(places @ places.T if few else places.T @ places)
-        keep = values > 1e-10 * values[-1].clamp_min(1e-300)
-        values, vectors = values[keep].flip(0)[:numbers], vectors[:, keep].flip(1)[:, :numbers]
-        basis = (places.T @ vectors / values.sqrt()).T if few else vectors.T
-        basis *= basis.gather(1, basis.abs().argmax(1, keepdim=True)).sign()
+        places = F.unfold(self._reduce(x), side, stride=side).transpose(1, 2).flatten(0, 1)
+        mean, basis, spread = principal(places, numbers)
         self.basis.zero_()[: len(basis)] = basis.view(-1, *self.mean.shape).to(self.basis)
         self.mean.copy_(mean.view_as(self.mean))
-        self.spread.fill_(1)[: len(values)] = (values / len(places)).sqrt().to(self.spread)
+        self.spread.fill_(1)[: len(spread)] = spread.to(self.spread)
 
     def encode(self, x: Tensor) -> Tensor:
         """x [N, C, S, S] -> [N, numbers, S / side, S / side]."""
