@@ -56,14 +56,17 @@ def ends(task: Task, method: str, assignments: Iterable[str], begun: Path | None
         )
     if target.latent:
         made = _decoder(target.latent, begun)
-        target = Target(
+        target = replace(
+            target,
             latent=made.name,
             shape=made.shape(spec.size),
             fingerprint=made.fingerprint,
             draws=drawn.number(made, task, target.draws),
         )
-    elif target.draws:
-        raise UsageError("target.draws is for a generator as target.latent; leave it out.")
+    elif target.draws or target.components:
+        raise UsageError(
+            "target.draws and target.components are for an expert as target.latent; leave them out."
+        )
     if not spec.paired:
         condition = _both_sides(condition, target)
     if condition.expert:
@@ -141,7 +144,14 @@ def bridge(run: Run, device: torch.device | str = "cpu", place: Path | None = No
     """
     condition = _found("condition", run.condition.expert, run.condition, run, place)
     target = _found("target", run.target.latent, run.target, run, place)
-    return Bridge(run.task.spec, run.task.show, condition=condition, target=target).to(device)
+    made = Bridge(
+        run.task.spec,
+        run.task.show,
+        condition=condition,
+        target=target,
+        components=run.target.components or 0,
+    )
+    return made.to(device)
 
 
 def _found(side: str, name: str, known: Condition | Target, run: Run, place: Path | None) -> Expert | None:

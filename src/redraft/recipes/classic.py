@@ -131,7 +131,7 @@ def _adversarial(task: Task, method: str, pictures: int, seed: int) -> Run:
 
 def _fusion(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
     """The flow as released: by a category of domains, by pictures' representations, by sentences'."""
-    spec = represented(task.spec, ends.condition.shape, ends.target.shape)
+    spec = represented(task.spec, ends.condition.shape, ends.target.made)
     if spec.size > 1:
         raise UsageError(
             "--recipe classic is the paper's, whose flow makes vectors, and "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from redraft.core.errors import UsageError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -15,8 +17,18 @@ class Target:
 
     latent: str = ""  # the expert's name, such as image:taef2 or generator:RUN; "": pixels
     draws: int = 0  # of a generator, made once and kept; 10,000 where nobody says (app/drawn.py)
+    components: int | None = None  # principal ones of the latent, that are made in its place; 0: all numbers
     shape: tuple[int, ...] = ()  # of a latent; found with the expert
     fingerprint: str = ""  # of the expert's weights; found with it
+
+    def __post_init__(self) -> None:
+        if self.components is not None and (self.components < 0 or self.components == 1):
+            raise UsageError(f"target.components is 2 or more, or 0 (none), not {self.components}.")
+
+    @property
+    def made(self) -> tuple[int, ...]:
+        """The shape of what networks make: the latent's, or its principal components'."""
+        return (self.components, 1, 1) if self.components and self.shape else self.shape
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from redraft.core.types import Spec
@@ -15,7 +16,7 @@ from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
 from redraft.nets.flow import FlowConfig
 from redraft.recipes.autoencoder import modern_autoencoder
-from redraft.recipes.ends import NO_EXPERTS, Ends
+from redraft.recipes.ends import NO_EXPERTS, Ends, Target
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.networks import Networks
 from redraft.recipes.run import Reading, Run, Settings
@@ -28,6 +29,7 @@ from redraft.training import Train
 
 MANY = 20_000  # training pictures from which networks are wider
 FEW = 1_000  # below which a GAN's discriminator sees augmented pictures alone
+COMPONENTS = 128  # of a latent that a fusion makes; d of the paper's autoencoders
 INITIAL = 0.02  # share of the training that coopinit's cooperative stage takes
 
 
@@ -37,7 +39,9 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = N
         return initialised(modern(task, adversarial_for(task), pictures, seed, ends))
     if method == "autoencoder":
         return modern_autoencoder(task, pictures, seed)
-    spec = represented(task.spec, ends.condition.shape, ends.target.shape)
+    if method == "fusion":
+        ends = replace(ends, target=_components(task.spec, ends, pictures))
+    spec = represented(task.spec, ends.condition.shape, ends.target.made)
     pixels = ends == NO_EXPERTS  # what experts make is kept, and they see pictures whole
     return Run(
         recipe="modern",
@@ -115,6 +119,18 @@ def _chain(size: int) -> Langevin:
 def _patch_chain(size: int) -> Langevin:
     """δ²/2 = 30 at 64 px: the energy is a mean over patches, so a pixel weighs less in larger pictures."""
     return Langevin(steps=5, delta=7.75 * size / 64, drift_clip=0.1)
+
+
+def _components(spec: Spec, ends: Ends, pictures: int) -> Target:
+    """What a fusion makes of what says nothing of places: principal components, where latents are maps.
+
+    Each of them is of the whole picture, as the paper's vectors are; from some 1,000 pictures a flow of maps
+    learns colours, but no things.
+    """
+    target, says = ends.target, represented(spec, ends.condition.shape, ends.target.shape).condition
+    if target.components is not None or target.draws or target.shape[1:] in ((), (1, 1)) or says == "picture":
+        return target
+    return replace(target, components=max(2, min(COMPONENTS, math.prod(target.shape), pictures // 2)))
 
 
 def _flow(spec: Spec, pictures: int) -> FlowConfig:

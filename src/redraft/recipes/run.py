@@ -83,7 +83,7 @@ class Run:
     @property
     def spec(self) -> Spec:
         """What the networks work between: the task's spaces, or what experts make of them."""
-        return represented(self.task.spec, self.condition.shape, self.target.shape)
+        return represented(self.task.spec, self.condition.shape, self.target.made)
 
     @property
     def solver_steps(self) -> int:

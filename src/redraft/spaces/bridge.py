@@ -6,6 +6,7 @@ are made and refined. Networks and methods know nothing of it; a bridge without 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from redraft.core.errors import UsageError
+from redraft.core.principal import principal
 from redraft.core.types import Spec
 from redraft.nets.experts.expert import Expert
 from redraft.spaces.pixels import match_channels
@@ -20,6 +23,7 @@ from redraft.spaces.sentence import Sentence
 
 REACH = 3.5  # standard deviations of a latent that lie within [-1, 1], where networks and chains end
 MOST = 192  # channels at most of a condition that is folded to a coarser grid
+FITTED = 2_000  # examples at most that principal components are found from
 GRID = 16  # side at most of a spatial condition beside a vector target
 
 Show = Callable[[Tensor, int], Tensor | None]  # a task's: conditions as RGB pictures
@@ -64,26 +68,39 @@ class Bridge(nn.Module):
 
     ``spec`` is the task's, ``show`` its way to see a condition as a picture. Representations are
     standardised: those of conditions to a standard deviation of 1, of targets to 1 / ``REACH``, so that they
-    lie in about [-1, 1].
+    lie in about [-1, 1]. With ``components`` targets are so many principal components of the latent, which lie
+    in the training set's: [N, components, 1, 1].
     """
 
     mean: Tensor
     std: Tensor
+    axes: Tensor
     given_mean: Tensor
     given_std: Tensor
 
     def __init__(
-        self, spec: Spec, show: Show, *, condition: Expert | None = None, target: Expert | None = None
+        self,
+        spec: Spec,
+        show: Show,
+        *,
+        condition: Expert | None = None,
+        target: Expert | None = None,
+        components: int = 0,
     ) -> None:
         super().__init__()
         self.raw, self.show, self.condition, self.target = spec, show, condition, target
         shapes = [() if e is None else e.shape(spec.size) for e in (condition, target)]
-        given, wanted = shapes
-        self.spec = represented(spec, given, wanted)
-        for name, shape in (("given_", given), ("", wanted)):
+        given, self.latent = shapes
+        self.components = components if self.latent else 0
+        made = (self.components, 1, 1) if self.components else self.latent
+        self.spec = represented(spec, given, made)
+        for name, shape in (("given_", given), ("", made)):
             channels = (shape[0], *(1 for _ in shape[1:])) if shape else ()
             self.register_buffer(f"{name}mean", torch.zeros(channels))
             self.register_buffer(f"{name}std", torch.ones(channels))
+        if self.components:
+            self.register_buffer("mean", torch.zeros(self.latent))  # of each number, and a deviation for each
+            self.register_buffer("axes", torch.zeros(self.components, math.prod(self.latent)))  # component
 
     @property
     def open(self) -> bool:
@@ -101,6 +118,9 @@ class Bridge(nn.Module):
 
     def fit(self, given: Tensor | None, wanted: Tensor | None) -> None:
         """Take means and deviations from the training set's representations as the experts make them."""
+        if wanted is not None and self.components:
+            self._fit_components(wanted)
+            wanted = None
         for prefix, codes in (("given_", given), ("", wanted)):
             if codes is not None:
                 over = [i for i in range(codes.ndim) if i != 1]
@@ -108,6 +128,18 @@ class Bridge(nn.Module):
                 shape = getattr(self, f"{prefix}mean").shape
                 getattr(self, f"{prefix}mean").copy_(mean.view(shape))
                 getattr(self, f"{prefix}std").copy_(std.clamp_min(1e-4).view(shape))
+
+    def _fit_components(self, codes: Tensor) -> None:
+        some = codes[:: -(-len(codes) // FITTED)]
+        mean, axes, spread = principal(some.flatten(1), self.components)
+        if len(axes) < self.components:
+            raise UsageError(
+                f"{len(some)} examples have no more than {len(axes)} principal components: set "
+                f"target.components to that, or to less."
+            )
+        self.mean.copy_(mean.view(self.latent))
+        self.axes.copy_(axes)
+        self.std.copy_(spread.clamp_min(1e-4).view(self.std.shape))
 
     # --- conditions
 
@@ -144,7 +176,10 @@ class Bridge(nn.Module):
 
     def scaled(self, latent: Tensor) -> Tensor:
         """Latents as the expert makes them -> what networks are to make."""
-        return (latent - self.mean) / (REACH * self.std)
+        u = latent - self.mean
+        if self.components:
+            u = (u.flatten(1) @ self.axes.T)[..., None, None]
+        return u / (REACH * self.std)
 
     def wanted(self, x: Tensor) -> Tensor:
         """Pictures -> what networks are to make [N, C, s, s]."""
@@ -154,5 +189,8 @@ class Bridge(nn.Module):
         """What networks have made -> pictures [N, C, S, S] in [-1, 1]."""
         if self.target is None:
             return z
-        latent = z * (REACH * self.std) + self.mean
+        u = z * (REACH * self.std)
+        if self.components:
+            u = (u.flatten(1) @ self.axes).unflatten(1, self.latent)
+        latent = u + self.mean
         return match_channels(self.target.decode(latent), self.raw.channels)
