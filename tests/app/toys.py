@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from redraft.app import experts
-from redraft.nets.experts import BlackBox
+from redraft.nets.experts import BlackBox, Expert
 
 TEXT, IMAGE = "text:toy", "image:toy"
 CELL = 4  # px a side: what becomes channels
@@ -54,7 +54,7 @@ class Cells(BlackBox):
         return self.gain * F.pixel_unshuffle(x, CELL)
 
 
-def at_hand(monkeypatch: pytest.MonkeyPatch, *toys: BlackBox) -> None:
+def at_hand(monkeypatch: pytest.MonkeyPatch, *toys: Expert) -> None:
     """From here on these experts are found by their names."""
     load, by_name = experts.load, {toy.name: toy for toy in toys}
     monkeypatch.setattr(experts, "load", lambda name: by_name[name] if name in by_name else load(name))

@@ -78,13 +78,11 @@ def there_and_back(model: Model) -> Callable[[Tensor], Tensor] | None:
 def residuals(model: Model, held_out: Pair, asked: Asked) -> list[str]:
     """Whether a flow has learnt what the condition does not say; [] for other methods, or few pictures."""
     method, bridge = model.method, model.bridge
-    c, x = held_out
-    if not isinstance(method, Fusion) or len(x) < FEWEST:
+    if not isinstance(method, Fusion):
         return []
-    if model.run.target.draws:
-        raw, wanted = unlearnt(model.run, bridge)
-    else:
-        raw, wanted = c if c is None else c[:MOST].to(model.device), bridge.wanted(x[:MOST].to(model.device))
+    raw, wanted = unlearnt(model.run, bridge) if model.run.target.draws else _looked_at(model, held_out)
+    if len(wanted) < FEWEST:
+        return []
     given = bridge.given(raw)
     if method.domains and given is not None:  # the condition is which side a picture is of: both are asked
         side = torch.cat([domain(given, GIVEN), domain(wanted, WANTED)])
@@ -93,3 +91,10 @@ def residuals(model: Model, held_out: Pair, asked: Asked) -> list[str]:
     if raw is None or given is None:
         return residual_test(v, torch.zeros(len(v), 1)).lines()[:1]
     return residual_test(v, given.cpu() if given.ndim < 3 else asked.describe(raw).cpu()).lines()
+
+
+def _looked_at(model: Model, held_out: Pair) -> Pair:
+    """Raw conditions, and what the target's expert makes of the pictures, on the model's device."""
+    c, x = (None if t is None else t[:MOST].to(model.device) for t in held_out)
+    assert x is not None
+    return Pair(c, model.bridge.wanted(x))
