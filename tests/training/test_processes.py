@@ -52,6 +52,17 @@ def test_the_weights_are_those_of_one_process(out: Path, tmp_path: Path, name: s
     assert torch.equal(torch.load(out / f"{name}.0.pt"), torch.load(out / f"{name}.1.pt"))
 
 
+def test_a_balance_of_slopes_is_the_same_where_weights_are_split(out: Path) -> None:
+    """Slopes by a weight that FSDP2 has gathered for the pass; each process balances its own pictures."""
+    whole, split = (torch.load(out / f"{name}.0.pt") for name in ("balance", "balance-split"))
+    assert (whole - split).abs().max() < TOLERANCE
+    assert torch.equal(split, torch.load(out / "balance-split.1.pt"))
+    one, two = (metrics(out / name) for name in ("balance", "balance-split"))
+    assert all(float(row["weight"]) > 0 for row in one)
+    for a, b in zip(one, two, strict=True):
+        assert float(a["weight"]) == pytest.approx(float(b["weight"]), rel=1e-4)
+
+
 def test_one_journal_with_the_means_of_both(out: Path, tmp_path: Path) -> None:
     alone(tmp_path / "run")
     for one, two in zip(metrics(tmp_path / "run"), metrics(out / "two"), strict=True):
