@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import torch
+from modes import line
 from torch import Tensor
 from torch.nn import functional as F
 
+from redraft.evaluation.table import Interval, ends, resample, show
 from redraft.spaces.pixels import luma
+
+ROUNDS = 300  # of resampled pictures
+Cells = dict[str, Tensor | Interval]  # a value a picture [N] or products [N, K, 3] of each measure; KID
 
 
 def statistics(x: Tensor) -> dict[str, Tensor]:
@@ -38,23 +43,28 @@ def cleared(values: Tensor, known: Tensor) -> Tensor:
 
 
 def content(made: Tensor, x: Tensor, known: Tensor, order: Tensor | None = None) -> dict[str, Tensor]:
-    """A value a picture [N], whose mean is the partial correlation of ``made`` and ``x``, given ``known``.
+    """Partial correlations of ``made`` and ``x``, given ``known``, as products [N, K, 3] (``correlated``).
 
-    ``content`` is the mean of those of ``statistics``, ``layout`` that of all 8 x 8 px pictures. With
-    ``order`` picture i is held against x of row order[i].
+    ``content`` is that of all ``statistics``, ``layout`` that of 8 x 8 px pictures. With ``order`` picture i
+    is held against x of row order[i].
     """
     order = torch.arange(len(x)) if order is None else order
+
+    def products(p: Tensor, q: Tensor) -> Tensor:
+        p, q = cleared(p, known), cleared(q, known)[order]
+        return torch.stack([p * q, p * p, q * q], -1)
+
     ours, theirs = statistics(made), statistics(x)
-    each = {n: _score(ours[n], known) * _score(theirs[n], known)[order] for n in ours}
-    p, q = (cleared(F.adaptive_avg_pool2d(y.double(), 8).flatten(1), known) for y in (made, x))
-    scale = [y.square().sum(1).mean().sqrt().clamp_min(1e-6) for y in (p, q)]
-    layout = (p * q[order]).sum(1) / (scale[0] * scale[1])
-    return {"content": torch.stack(list(each.values())).mean(0), "layout": layout, **each}
+    each = {name: products(ours[name][:, None], theirs[name][:, None]) for name in ours}
+    small = (F.adaptive_avg_pool2d(y.double(), 8).flatten(1) for y in (made, x))
+    layout = products(*small).sum(1, keepdim=True)
+    return {"content": torch.cat(list(each.values()), 1), "layout": layout, **each}
 
 
-def _score(values: Tensor, known: Tensor) -> Tensor:
-    left = cleared(values[:, None], known)[:, 0]
-    return left / left.square().mean().sqrt().clamp_min(1e-6)
+def correlated(products: Tensor) -> Tensor:
+    """Sums over pictures [..., K, 3] of pq, p², q² -> their correlation, the mean of K: [...]."""
+    pq, pp, qq = products.unbind(-1)
+    return (pq / (pp * qq).sqrt().clamp_min(1e-9)).mean(-1)
 
 
 def strangers(labels: Tensor) -> Tensor:
@@ -65,3 +75,31 @@ def strangers(labels: Tensor) -> Tensor:
         rows = order[labels[order] == k]
         place[rows] = rows.roll(1)
     return place
+
+
+def over_runs(cells: list[Cells]) -> dict[str, Interval]:
+    """Means over runs, pictures resampled alike in all; KID's ends are means of ends."""
+    found = {}
+    for name, first in cells[0].items():
+        values = [c[name] for c in cells]
+        if isinstance(first, Tensor):
+            rows = resample(len(first), ROUNDS)
+            draws = torch.stack([torch.stack([value(v[r]) for r in rows]) for v in values]).mean(0)
+            middle = torch.stack([value(v) for v in values]).mean().item()
+            found[name] = Interval(middle, *ends(draws))
+        else:
+            found[name] = Interval(*torch.tensor(values, dtype=torch.float64).mean(0).tolist())
+    return found
+
+
+def value(cell: Tensor) -> Tensor:
+    """Of a value a picture [N] their mean, of products a picture [N, K, 3] their correlation."""
+    return cell.double().mean() if cell.ndim == 1 else correlated(cell.sum(0))
+
+
+def table(rows: dict[str, dict[str, Interval]]) -> str:
+    """As Markdown, intervals in brackets."""
+    names = list(next(iter(rows.values())))
+    lines = [["", *names], ["---"] * (len(names) + 1)]
+    lines += [[row, *(show(cells.get(name), 2) for name in names)] for row, cells in rows.items()]
+    return "\n".join(map(line, lines)) + "\n"

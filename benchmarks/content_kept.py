@@ -29,8 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from content import content, strangers
-from modes import line
+from content import Cells, content, over_runs, strangers, table, value
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -38,21 +37,21 @@ from redraft.app.check import open_folder
 from redraft.app.examples import gathered, pairs, store
 from redraft.app.model import Model
 from redraft.core import images
+from redraft.core.ridge import ridge
 from redraft.core.rng import stream
 from redraft.core.types import Pair
+from redraft.data.home import cache_home
 from redraft.evaluation.agreement import edge_agreement
 from redraft.evaluation.distances import kid, nearest
 from redraft.evaluation.features import FEATURES, Features
 from redraft.evaluation.judge import agreement, train_judge
 from redraft.evaluation.lpips import Lpips
-from redraft.core.ridge import ridge
-from redraft.evaluation.table import Interval, mean_interval, show
+from redraft.evaluation.residual import residual_test
 from redraft.methods.fusion import GIVEN, WANTED, domain
 
 CLOSELY = 100  # pictures that LPIPS looks at
 SHOWN = 10  # pictures in the figure
 Says = Callable[[Tensor, Tensor], Tensor]  # pictures, conditions -> [N], 1 = they show them
-Cells = dict[str, Tensor | Interval]
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def categories(train: Pair, test: Pair, most: int) -> Case:
     c, x = test.condition, test.target
     assert c is not None and train.condition is not None
     classes = int(train.condition.max()) + 1
-    judge = train_judge(train.target, train.condition, classes)
+    judge = train_judge(train.target, train.condition, classes, cache=cache_home() / "judges")
     other = torch.randint(1, classes, (len(c),), generator=stream(0, "other"))
     rows, rest = torch.arange(len(c)) < most, torch.arange(len(c)) >= most
     b = (c + other)[rows] % classes
@@ -138,6 +137,14 @@ def exchanged(model: Model, x: Tensor, a: Tensor, b: Tensor, strength: float) ->
     method, bridge = model.method, model.bridge
     c_from, c_to = (a, b) if method.domains else (bridge.given(a), bridge.given(b))
     return bridge.view(method.exchange(bridge.wanted(x), c_from, c_to, strength)).clamp(-1, 1)
+
+
+def residuals(model: Model, given: Case) -> list[str]:
+    """Whether residuals of x tell of a; of domains those of both sides."""
+    if not given.named:
+        return []
+    c, x = (torch.cat(both) for both in zip((given.a, given.x), given.real, strict=True))
+    return residual_test(model.method.residual(model.bridge.wanted(x), c), c).lines()
 
 
 @torch.no_grad()
@@ -178,32 +185,12 @@ def controls(given: Case) -> dict[str, Tensor]:
 
 
 def measured(made: Tensor, given: Case, f: Features, real: Tensor, lpips: Lpips | None) -> Cells:
-    """A value a picture [N] of each measure, and KID."""
+    """Of each measure a value a picture [N], or its products [N, K, 3]; and KID."""
     cells: Cells = {"says b": given.says(made, given.b), "says a": given.says(made, given.a)}
     cells |= content(made, given.x, given.known)
     if lpips is not None:
         cells["LPIPS"] = lpips(made[:CLOSELY], given.x[:CLOSELY])
     return cells | {f"KID ({f.name})": kid(f(made), real)}
-
-
-def over_runs(cells: list[Cells]) -> dict[str, Interval]:
-    """Means over runs, pictures resampled; KID's ends are means of ends."""
-    found = {}
-    for name, first in cells[0].items():
-        values = [c[name] for c in cells]
-        if isinstance(first, Tensor):
-            found[name] = mean_interval(torch.stack([v.double() for v in values]).mean(0))  # type: ignore[union-attr]
-        else:
-            found[name] = Interval(*torch.tensor(values, dtype=torch.float64).mean(0).tolist())
-    return found
-
-
-def table(rows: dict[str, dict[str, Interval]]) -> str:
-    """As Markdown, intervals in brackets."""
-    names = list(next(iter(rows.values())))
-    lines = [["", *names], ["---"] * (len(names) + 1)]
-    lines += [[row, *(show(cells.get(name), 2) for name in names)] for row, cells in rows.items()]
-    return "\n".join(map(line, lines)) + "\n"
 
 
 # ---- all of it
@@ -216,10 +203,12 @@ def main() -> None:
     f = FEATURES[options.features]()
     given, lpips = case(models[0], options.data, f, options.pictures, options.only), Lpips.find()
     real, rows = f(given.real.target), {}
+    for model in models:
+        print(*residuals(model, given), sep="\n", flush=True)
     for name, made in ways(given, models, options.strengths):
         cells = [measured(m, given, f, real, lpips) for m in made]
         rows[name] = over_runs(cells)
-        each = [{k: round(v.mean().item(), 3) for k, v in c.items() if isinstance(v, Tensor)} for c in cells]
+        each = [{k: round(value(v).item(), 3) for k, v in c.items() if isinstance(v, Tensor)} for c in cells]
         print(f"<!-- {name}: {json.dumps(each, ensure_ascii=False)} -->", flush=True)
         if name == "strength 1":
             other = strangers(given.a if given.named else torch.zeros(len(given.x)))
