@@ -306,7 +306,8 @@ def test_the_start_goes_through_the_blocks_in_turn() -> None:
             seen.append(layer)
 
     seen: list[nn.Module] = []
-    level.inverse(x.flatten(1), flow.embed(c)[0], see)
+    assert flow.regression is not None
+    level.inverse((x - flow.regression(c)).flatten(1), flow.embed(c)[0], see)
     assert len(seen) == 3
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from redraft.core.errors import UsageError
 from redraft.core.types import Spec
 from redraft.nets.experts import BlackBox
 from redraft.spaces.bridge import GRID, MOST, REACH, Bridge, fold, represented
@@ -207,3 +208,27 @@ def test_sides_without_pairs_lie_in_one_space_at_one_scale() -> None:
     given = bridge.given(x)
     assert given is not None and torch.equal(given, bridge.wanted(x))
     torch.testing.assert_close(bridge.view(given), x, atol=1e-5, rtol=1e-5)
+
+
+def test_principal_components_of_a_latent_are_vectors_of_the_whole_picture() -> None:
+    bridge = Bridge(spec(), nothing, target=blocks(), components=5)
+    assert (bridge.spec.size, bridge.spec.channels) == (1, 5)
+    x = torch.rand(40, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    bridge.fit(None, bridge.look(x))
+    z = bridge.wanted(x)
+    assert z.shape == (40, 5, 1, 1)
+    torch.testing.assert_close(z.std(0, correction=0).flatten(), torch.full((5,), 1 / REACH))
+    _, _, v = torch.linalg.svd((x - x.mean(0)).flatten(1), full_matrices=False)  # blocks() keeps distances
+    flat = (x - x.mean(0)).flatten(1)
+    torch.testing.assert_close(
+        bridge.view(z), x.mean(0) + (flat @ v[:5].T @ v[:5]).view_as(x), atol=1e-4, rtol=0
+    )
+    other = Bridge(spec(), nothing, target=blocks(), components=5)
+    other.rescale(bridge.scales())
+    torch.testing.assert_close(other.wanted(x), z)
+
+
+def test_more_components_than_examples_have_are_refused() -> None:
+    bridge = Bridge(spec(), nothing, target=blocks(), components=9)
+    with pytest.raises(UsageError, match="target.components"):
+        bridge.fit(None, bridge.look(torch.rand(6, 3, 16, 16)))

@@ -21,7 +21,7 @@ from redraft.recipes.run import Built, Run
 from redraft.spaces.bridge import Bridge
 
 STYLED = 50_000  # training pairs that the style is fitted to
-STARTED = 512  # that a flow's scales are found from
+STARTED = {True: 2_000, False: 512}  # that a flow's start is found from: of vectors, which begin by regression
 PRINCIPAL = 2000  # that an autoencoder's principal components are found from
 NUMBERS = 2**26  # in these pictures, at most
 
@@ -46,7 +46,7 @@ def seen(
 def begin(method: Built, training: Store, run: Run, device: torch.device, see: See | None) -> None:
     """Start a flow's scales, an autoencoder's components, a style: closed forms of the training pictures."""
     if isinstance(method, Fusion):
-        method.begin(_spread(training, run, device, see, STARTED))
+        method.begin(_spread(training, run, device, see, STARTED[run.spec.size == 1]))
     if isinstance(method, Autoencoder):
         method.begin(_spread(training, run, device, see, PRINCIPAL))
     style: Style | None = getattr(method, "style", None)

@@ -239,7 +239,11 @@ class Stretched(torch.autograd.Function):
 
 
 class Spline:
-    """Rational-quadratic splines on [−5, 5] and the identity beyond (Durkan et al. 2019), zuko's."""
+    """Rational-quadratic splines on [−5, 5] and the identity beyond (Durkan et al. 2019), zuko's.
+
+    In double precision: the way back solves a quadratic equation whose terms cancel, and at twenty blocks
+    float32 returns to 7e-5 only, where this returns to 1e-5, as precisely as the other couplings.
+    """
 
     def __init__(self, bins: int) -> None:
         from zuko.transforms import MonotonicRQSTransform  # type: ignore[import-untyped]
@@ -247,16 +251,16 @@ class Spline:
         self.bins, self.numbers, self.make = bins, 3 * bins - 1, MonotonicRQSTransform
 
     def inverse(self, b: Tensor, r: Tensor) -> Moved:
-        moved, slopes = self.of(b, r).call_and_ladj(b)
-        return moved, total(slopes)
+        moved, slopes = self.of(b, r).call_and_ladj(b.to(wide(b)))
+        return moved.to(b.dtype), total(slopes).to(b.dtype)
 
     def __call__(self, b: Tensor, r: Tensor) -> Moved:
         spline = self.of(b, r)
-        x = spline.inv(b)
-        return x, total(spline.call_and_ladj(x)[1])
+        x = spline.inv(b.to(wide(b)))
+        return x.to(b.dtype), total(spline.call_and_ladj(x)[1]).to(b.dtype)
 
     def of(self, b: Tensor, r: Tensor) -> Any:
-        r = r.unflatten(1, (b.shape[1], self.numbers)).movedim(2, -1)
+        r = r.to(wide(r)).unflatten(1, (b.shape[1], self.numbers)).movedim(2, -1)
         return self.make(*r.split([self.bins, self.bins, self.bins - 1], -1))
 
 

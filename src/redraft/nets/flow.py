@@ -33,6 +33,7 @@ from redraft.nets.couplings import (
     Told,
 )
 from redraft.nets.parts import Initializer
+from redraft.nets.regression import Regression
 
 Layers = Iterable[Any]  # from x to v
 See = Callable[[nn.Module, Tensor], None]  # a layer, and what comes to it from x
@@ -60,6 +61,7 @@ class FlowConfig:
         "norm"  # which comes first: the paper's code norm, its Fig. 15 coupling
     )
     norm: Norm = "layer"  # in H of a vector or category; the paper's code: batch
+    regression: bool = True  # vectors begin at what the condition says by a straight line; the paper's do not
     levels: int = 2  # grids of a map, each half as fine; 1 where the side cannot be halved
 
     def __post_init__(self) -> None:
@@ -99,6 +101,8 @@ class Flow(Initializer):
             Level(spec, grid, cfg, len(range(i, cfg.blocks, len(self.grids))))
             for i, grid in enumerate(self.grids)
         )
+        told = cfg.regression and spec.size == 1 and spec.condition != "none"
+        self.regression = Regression(spec) if told else None
         self.register_buffer("begun", torch.tensor(False))
 
     def forward(self, z: Tensor, c: Any) -> Tensor:
@@ -112,7 +116,8 @@ class Flow(Initializer):
         for grid, level, h in reversed(list(zip(self.grids, self.levels, self.embed(c), strict=True))):
             y, more = level(folded(y, grid), h)
             logdet = logdet + more
-        return self._leave(y), logdet
+        x = self._leave(y)
+        return (x if self.regression is None else x + self.regression(c)), logdet
 
     def inverse(self, x: Tensor, c: Any) -> Moved:
         """v = τ⁻¹(x | c) [N, C, s, s] and log|det ∂v/∂x| [N]."""
@@ -134,6 +139,8 @@ class Flow(Initializer):
                 f"The flow's start needs representations that differ, and the {len(x)} that it was given are "
                 "all alike: give more pictures, or look for duplicates with: redraft data check."
             )
+        if self.regression is not None:
+            self.regression.fit(c, x)
         mode = self.training
         self.eval()  # batch norm in H would otherwise count these examples
         self._inverse(x, c, lambda layer, y: layer.begin(y) if isinstance(layer, ActNorm) else None)
@@ -141,7 +148,7 @@ class Flow(Initializer):
         self.begun.fill_(True)
 
     def _inverse(self, x: Tensor, c: Any, see: See) -> Moved:
-        y = self._enter(x, self.grids[0])
+        y = self._enter(x if self.regression is None else x - self.regression(c), self.grids[0])
         logdet = y.new_zeros(len(y))
         for grid, level, h in zip(self.grids, self.levels, self.embed(c), strict=True):
             y, more = cast(Level, level).inverse(folded(y, grid), h, see)

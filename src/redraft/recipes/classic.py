@@ -145,7 +145,9 @@ def _fusion(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
     else:
         blocks, embed, batch = 20, 10, 15
     batch = min(batch, pictures)
-    flow = FlowConfig(blocks=blocks, width=1024, depth=2, embed=embed, coupling="tanh", norm="batch")
+    flow = FlowConfig(
+        blocks=blocks, width=1024, depth=2, embed=embed, coupling="tanh", norm="batch", regression=False
+    )
     return Run(
         recipe="classic",
         task=task,
