@@ -64,6 +64,22 @@ def test_clipping_bounds_the_gradient_that_adam_sees() -> None:
     assert norm.item() == pytest.approx(0.01, rel=1e-3)
 
 
+def test_amsgrad_never_divides_by_less() -> None:
+    """A large gradient, then small ones: against the published recursion (as torch has it) in float64."""
+    update, a, b = pair(amsgrad=True)
+    first, second, most = (torch.zeros(2, 3, dtype=torch.float64) for _ in range(3))
+    expected = a.weight.detach().double().clone()
+    for t, size in enumerate([10.0, 0.1, 0.1, 0.1], 1):
+        (gradient,) = torch.autograd.grad(size * loss_of(a, b, X), a.weight)
+        first = 0.5 * first + 0.5 * gradient.double()
+        second = 0.9 * second + 0.1 * gradient.double() ** 2
+        most = torch.maximum(most, second)
+        expected -= 0.1 * (first / (1 - 0.5**t)) / ((most / (1 - 0.9**t)).sqrt() + 1e-8)
+        update(a, size * loss_of(a, b, X))
+    assert (most > second).all()
+    torch.testing.assert_close(a.weight.detach().double(), expected, rtol=1e-5, atol=1e-6)
+
+
 def test_the_moving_average_against_its_recursion_in_float64() -> None:
     update, a, b = pair(ema={"a": 0.9})
     expected = a.weight.detach().double().clone()

@@ -9,6 +9,7 @@ import typer
 
 from redraft.cli import compare, data, demo, evaluate, experts, explain, fuse, generate, methods, train
 from redraft.core.errors import RedraftError
+from redraft.core.memory import keep_freed_memory
 
 MEMORY = (
     "There is not enough memory; try a smaller --size, --set train.batch=4, or smaller "
@@ -43,6 +44,7 @@ def main() -> None:
     arguments = [a for a in sys.argv[1:] if a != "--debug"]
     # read when torch is loaded: threads that spin while they wait make a shared machine three times slower
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    keep_freed_memory()
     if arguments == ["--version"]:
         from redraft import __version__
 

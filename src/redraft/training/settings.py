@@ -23,6 +23,7 @@ class Train:
     betas: dict[str, tuple[float, float]] = field(  # Adam's; no momentum for the energy
         default_factory=lambda: {"solver": (0.0, 0.99), "initializer": (0.5, 0.99)}
     )
+    amsgrad: bool = False  # Adam divides by the largest second moment so far (Reddi et al. 2018)
     ema: dict[str, float] = field(default_factory=lambda: {"solver": 0.0, "initializer": 0.99})  # 0 = none
     clip: dict[str, float] = field(default_factory=lambda: {"solver": 0.0, "initializer": 0.0})  # 0 = none
     warmup: int = 20  # steps of linear warm-up

@@ -49,7 +49,9 @@ class Update:
         self.raises = raises or self.split  # FSDP2's tensors do not go with ``found_inf``
         fused = self.device.type in ("cpu", "cuda")
         self.optimizers = {
-            n: torch.optim.Adam(ps, lr=cfg.lr[n], betas=cfg.betas.get(n, (0.9, 0.999)), fused=fused)
+            n: torch.optim.Adam(
+                ps, lr=cfg.lr[n], betas=cfg.betas.get(n, (0.9, 0.999)), amsgrad=cfg.amsgrad, fused=fused
+            )
             for n, ps in self.params.items()
         }
         scaled = dtype == torch.float16
