@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from painting import Cli
+from painting import Cli, paint
 from toys import Letters
 
 from redraft.app import captions
@@ -91,3 +92,34 @@ def test_cold_noise_has_no_diversity_and_the_report_says_the_temperature(
 def test_other_models_have_no_temperature(cli: Cli, recover_run: Path, discs: Path, tmp_path: Path) -> None:
     told = cli("evaluate", recover_run, discs, "--temperature=1", f"--out={tmp_path / 'report'}")
     assert told.status == 2 and "leave it out" in told.err
+
+
+def test_few_or_equal_held_out_pictures_give_no_number_rather_than_none_at_all(
+    cli: Cli, recover_run: Path, tmp_path: Path
+) -> None:
+    """Where real pictures have no variety, nothing is divided by it; JSON knows no NaN."""
+    for i in range(12):
+        paint(tmp_path / "set" / "train" / f"{i}.png", i)
+    for name in ("a", "b"):
+        paint(tmp_path / "set" / "test" / f"{name}.png", 20)
+    told = cli("evaluate", recover_run, tmp_path / "set", f"--out={tmp_path / 'report'}")
+    assert told.status == 0, told.err
+    scores = json.loads((tmp_path / "report" / "scores.json").read_text(), parse_constant=pytest.fail)
+    assert "diversity" not in scores["rows"]["refined"] and "PSNR" in scores["rows"]["refined"]
+    (tmp_path / "set" / "test" / "b.png").unlink()
+    told = cli("evaluate", recover_run, tmp_path / "set", f"--out={tmp_path / 'one'}")
+    assert told.status == 1 and "1 held-out picture; measuring takes two or more" in told.err
+
+
+def test_runs_on_pictures_that_do_not_suit_them_leave_nothing_behind(
+    cli: Cli, recover_run: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(recover_run, tmp_path / "again")
+    config = tmp_path / "again" / "model" / "config.json"
+    config.write_text(config.read_text().replace('"seed": 0', '"seed": 1'))
+    for i in range(3):
+        paint(tmp_path / "few" / f"{i}.png", i)
+    out = tmp_path / "both"
+    told = cli("compare", recover_run, tmp_path / "again", "--data", tmp_path / "few", f"--out={out}")
+    assert told.status == 1 and "1 held-out picture; measuring takes two or more" in told.err
+    assert not out.exists()

@@ -14,7 +14,7 @@ from redraft.app.check import open_folder, suited
 from redraft.app.compare_measure import Measured, Protocol, failure, measured, real_pictures
 from redraft.app.compare_page import comparison
 from redraft.app.compare_plan import RESULT, Planned, entries, finished, refuse_other, trainings
-from redraft.app.evaluate import questions, real_pairs
+from redraft.app.evaluate import questions, real_pairs, refuse_other_pictures
 from redraft.app.model import Model
 from redraft.app.refuse import refuse_empty, refuse_length
 from redraft.app.show import say
@@ -59,6 +59,8 @@ def compare(
     if methods is None:
         planned, task = finished(places)
         folder = open_folder(name, direction, unpaired=task == "unpaired")
+        for run in filter(None, (one.run for one in planned)):
+            refuse_other_pictures(run, folder)
         place = Path(out or f"runs/compare-{Path(name).name}-{task}")
     else:
         wanted, common = entries(methods, settings)

@@ -35,7 +35,7 @@ from redraft.evaluation.lpips import Lpips
 from redraft.evaluation.matching import caption_agreements, fit_matcher
 from redraft.evaluation.once import OnceSeen
 from redraft.evaluation.table import Interval, Scores, short
-from redraft.recipes.run import ADVERSARIAL
+from redraft.recipes.run import ADVERSARIAL, Run
 from redraft.tasks import TASKS
 from redraft.tasks.category import CategoryToPicture
 from redraft.tasks.upscale import Upscale
@@ -102,15 +102,26 @@ def evaluate(
     return scores
 
 
-def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[Pair, Pair]:
-    """Training and held-out pairs of a folder, as the model's task sees them."""
-    run = model.run
+def refuse_other_pictures(run: Run, folder: Folder) -> None:
+    """Refuse a folder that a run's model cannot be measured on."""
     reason = TASKS[run.task_name].misfit(folder)
     if reason:
         raise DataError(f"The model does {run.task_name}, which {folder.root} does not suit: {reason}.")
     if isinstance(run.task, CategoryToPicture) and folder.categories != run.task.names:
         names = ", ".join(run.task.names)
         raise DataError(f"The categories of {folder.root} are not those that the model knows: {names}.")
+    if (there := len(folder.examples.get("test", ()))) < 2:
+        raise DataError(f"{folder.root} has {_held_out(there)}; measuring takes two or more.")
+
+
+def _held_out(n: int) -> str:
+    return f"{n or 'no'} held-out picture{'' if n == 1 else 's'}"
+
+
+def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[Pair, Pair]:
+    """Training and held-out pairs of a folder, as the model's task sees them."""
+    run = model.run
+    refuse_other_pictures(run, folder)
     train = gathered(
         pairs(store(folder, "train", run, margin=False), run, torch.device("cpu"), seed, TRAINING)
     )
@@ -120,7 +131,7 @@ def real_pairs(model: Model, folder: Folder, pictures: int, seed: int) -> tuple[
     test = gathered(pairs(unseen, run, torch.device("cpu"), seed, pictures))
     if len(test.target) < 2:
         raise DataError(
-            f"{folder.root} has {len(test.target)} held-out picture; measuring takes two or more."
+            f"{folder.root} has {_held_out(len(test.target))} that can be read; measuring takes two or more."
         )
     return train, test
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,15 +19,15 @@ class Cost(NamedTuple):
 
 
 def cost(call: Callable[[], Any], device: torch.device | str = "cpu") -> Cost:
-    """Run ``call`` once to warm up and once measured."""
-    call()
+    """Run ``call`` once to see what it holds, which also warms it up, and once by the clock."""
     before = reset_peak(device)
+    call()
+    _finish(device)
+    held = peak(device) - before
     start = time.perf_counter()
     call()
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
-    seconds = time.perf_counter() - start
-    return Cost(seconds, max(0.0, peak(device) - before))
+    _finish(device)
+    return Cost(time.perf_counter() - start, max(0.0, held))
 
 
 def reset_peak(device: torch.device | str) -> float:
@@ -35,6 +36,7 @@ def reset_peak(device: torch.device | str) -> float:
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device) / 1e6
+    _give_back()
     try:
         RESET.write_text("5")
     except OSError:
@@ -47,6 +49,19 @@ def peak(device: torch.device | str) -> float:
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return _status("VmHWM")
+
+
+def _finish(device: torch.device | str) -> None:
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _give_back() -> None:
+    """What was freed goes back to the system, which glibc leaves undone: it would hide what a call holds."""
+    import ctypes
+
+    with suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _status(key: str) -> float:

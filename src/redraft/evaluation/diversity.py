@@ -28,17 +28,23 @@ def spread(x: Tensor, groups: Tensor | None = None) -> float:
 def relative_spread(
     made: Tensor, real: Tensor, made_groups: Tensor | None, real_groups: Tensor | None
 ) -> float:
-    """Diversity of what was made over that of the real, within a condition: 1 = alike, 0 = one picture."""
-    return spread(made, made_groups) / spread(real, real_groups)
+    """Diversity of what was made over that of the real, within a condition: 1 = alike, 0 = one picture.
+
+    NaN where the real pictures have none, or too few have the same condition.
+    """
+    return spread(made, made_groups) / (spread(real, real_groups) or float("nan"))
 
 
 def variants_spread(variants: Tensor, real: Tensor) -> Interval:
     """Mean distance of the variants [N, V, ...] of a condition, over that of real pictures [M, ...] of
-    different conditions; the interval is the bootstrap's over conditions. 0: z is ignored."""
+    different conditions; the interval is the bootstrap's over conditions. 0: z is ignored. NaN where the real
+    pictures are all one."""
     n, v = variants.shape[:2]
     if v < 2:
         raise ValueError("a spread takes two variants of a condition")
     flat = variants.reshape(n, v, -1).double()
     each = distance(flat, flat).sum((1, 2)) / (v * (v - 1))
-    each = (each / spread(real)).cpu()
+    each = (each / (spread(real) or float("nan"))).cpu()
+    if each.isnan().any():
+        return Interval.exact(float("nan"))
     return Interval(each.mean().item(), *ends(each[resample(n, 1000)].mean(1)))

@@ -112,7 +112,10 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
         about.measure(made, itself=name == "real, held out", trained_on=name == "real, training")
     _variants(draw, rows, about, test, asked)
     _costs(draw, rows, c, asked)
+    for made in rows.values():  # what so few pictures cannot tell is no number, and JSON has none for it
+        made.cells = {k: v for k, v in made.cells.items() if all(map(math.isfinite, v))}
     error, of = _errors(rows["refined" if asked.refined else "draft"], asked)
+    worth = None if error is None else rank_correlation(energies, error)
     kept = [m for m in about.measures() if any(m.name in made.cells for made in rows.values())]
     return Scores(
         features=asked.features.name,
@@ -127,7 +130,7 @@ def evaluate(draw: Draw, train: Pair, test: Pair, asked: Asked) -> Scores:
             k: mean_interval(after - rows["draft"].each[k])
             for k, after in (rows["refined"].each.items() if asked.refined else ())
         },
-        worth=None if error is None else rank_correlation(energies, error),
+        worth=None if worth is None or math.isnan(worth.value) else worth,
         worth_of=of,
         points=() if error is None else tuple(zip(energies.tolist(), error.tolist(), strict=True)),
         notes=tuple(about.notes),

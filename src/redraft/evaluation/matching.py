@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from redraft.core.errors import RedraftError, UsageError
+from redraft.core.ridge import ridge
 from redraft.core.rng import stream
 from redraft.evaluation.distances import nearest
 from redraft.evaluation.evaluate import Agreement
 from redraft.evaluation.features import EfficientNetLite, Features, SmallFeatures
 from redraft.evaluation.fit import cached, content_key
-from redraft.core.ridge import ridge
 from redraft.evaluation.table import Interval, ends, mean_interval, resample
 
 FOLDS = 5
@@ -122,7 +122,8 @@ def fit_matcher(x: Tensor, text: Tensor, features: Features, cache: Path | None 
     """
     if len(x) < 2 * FOLDS:
         raise UsageError(
-            f"{len(x)} training pictures are too few to fit an expert on captions to: {2 * FOLDS}."
+            f"{len(x)} training pictures are too few to fit an expert on captions to: give a folder with "
+            f"{2 * FOLDS} or more beside the held-out ones."
         )
     matcher = Matcher(features, features(x[:1]).shape[1], text.shape[1], len(x)).to(x.device)
     name = "matcher-" + "".join(c if c.isalnum() else "-" for c in features.name)

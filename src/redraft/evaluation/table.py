@@ -134,7 +134,10 @@ def show(cell: Interval | None, digits: int = 3) -> str:
 
 
 def short(value: float, digits: int = 3) -> str:
-    """At most ``digits`` significant digits, no exponent between 1e-4 and 1e6, trailing zeros kept."""
+    """At most ``digits`` significant digits, no exponent between 1e-4 and 1e6, trailing zeros kept; – for
+    what is no number."""
+    if not math.isfinite(value):
+        return "–"
     if value == 0:
         return "0"
     places = max(0, min(digits - 1 - math.floor(math.log10(abs(value))), digits + 1))
