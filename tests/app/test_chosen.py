@@ -83,7 +83,9 @@ def test_two_trainings_do_not_write_to_one_folder(cli: Cli, classes: Path, tmp_p
     pytest.importorskip("fcntl")
     line = ["train", classes, "--size=16", "--steps=1", "--device=cpu", f"--out={tmp_path}"]
     with alone(tmp_path, "train"):
+        (tmp_path / "metrics.csv").touch()  # it has begun
         said = cli(*line)
+        (tmp_path / "metrics.csv").unlink()
     assert said.status == 2 and "Another redraft train is at work" in said.err
     assert not (tmp_path / "run.yaml").exists()
     with alone(tmp_path, "train"):

@@ -98,7 +98,8 @@ def train(
             run, initial = foreign.ready(run, initial)
         place = _place(out, data, run.task_name, run.label)
         refuse_file(place, "a run")
-        (resumable if resume else refuse_another)(place)  # before a folder is made
+        if resume:
+            resumable(place)  # before a folder is made
         with alone(place, "train"):
             fit_run(report.folder, run, place, where, resume=resume, initial=initial)
         for line in next_lines(report.folder, run, place, direction):
