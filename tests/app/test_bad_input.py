@@ -56,6 +56,8 @@ def one_sentence(err: str) -> bool:
         (["--seed", str(2**70)], "64 bits", 2),
         (["--steps", str(10**10)], "10^9", 2),
         (["--minutes", "inf"], "finite", 2),
+        (["--set", "train.lr.solver=.inf"], "train.lr.solver takes a finite number", 2),
+        (["--method", "gan", "--set", "train.shard=true"], "penalties on a gradient", 2),
         (["--minutes", "nan"], "finite", 2),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
