@@ -23,7 +23,8 @@ def test_of_two_sides_the_residuals_are_asked_for_the_side() -> None:
     apart = Pair(*(0.2 * torch.randn(60, 3, 2, 2, generator=stream(i)) + 0.5 * i for i in (-1, 1)))
     method.begin(apart)  # which starts both sides alike
     same: Any = SimpleNamespace(wanted=lambda x: x, given=lambda c: c)
-    model: Any = SimpleNamespace(method=method.eval(), bridge=same, device=torch.device("cpu"))
+    run = SimpleNamespace(target=SimpleNamespace(draws=0))
+    model: Any = SimpleNamespace(method=method.eval(), bridge=same, device=torch.device("cpu"), run=run)
     _, told = residuals(model, apart, None)  # type: ignore[arg-type]
     assert "still tells of the condition" in told
     alike = Pair(apart.target.flip(0), apart.target)
