@@ -77,6 +77,11 @@ def strangers(labels: Tensor) -> Tensor:
     return place
 
 
+def partners(n: int) -> Tensor:
+    """For each of n pictures the one whose drawing it is given; far away, since neighbours are alike."""
+    return torch.arange(n).roll(n // 2)
+
+
 def over_runs(cells: list[Cells]) -> dict[str, Interval]:
     """Means over runs, pictures resampled alike in all; KID's ends are means of ends."""
     found = {}

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from content import Cells, content, over_runs, strangers, table, value
+from content import Cells, content, over_runs, partners, strangers, table, value
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -91,7 +91,7 @@ def case(model: Model, data: str, f: Features, most: int, only: str) -> Case:
         made = categories(train, test, most)
         return limited(made, *(model.task.names.index(name) for name in only.split(":"))) if only else made
     c, x = test.condition[:most], test.target[:most]
-    return Case(x, c, c.roll(1, 0), Pair(c, x), train, edge_agreement)
+    return Case(x, c, c[partners(len(c))], Pair(c, x), train, edge_agreement)
 
 
 def categories(train: Pair, test: Pair, most: int) -> Case:
@@ -177,7 +177,7 @@ def controls(given: Case) -> dict[str, Tensor]:
         near[rows] = real[nearest(given.x[rows].flatten(1), real.flatten(1))[1]]
         mean[rows] = real.mean(0)
     if not given.named:
-        any_ = given.x.roll(1, 0)  # whose drawing b is
+        any_ = given.x[partners(len(given.x))]  # whose drawing b is
     return {"real picture of b": any_, "nearest of b": near, "mean of b": mean}
 
 
@@ -211,9 +211,10 @@ def main() -> None:
         each = [{k: round(value(v).item(), 3) for k, v in c.items() if isinstance(v, Tensor)} for c in cells]
         print(f"<!-- {name}: {json.dumps(each, ensure_ascii=False)} -->", flush=True)
         if name == "strength 1":
-            other = strangers(given.a if given.named else torch.zeros(len(given.x)))
+            other = strangers(given.a) if given.named else partners(len(given.x))
             apart = [content(m, given.x, given.known, other) for m in made]
-            rows["the same, against another of a"] = over_runs(apart)  # type: ignore[arg-type]
+            against = "another of a" if given.named else "b's own picture"
+            rows[f"the same, against {against}"] = over_runs(apart)  # type: ignore[arg-type]
     print(f"\n{len(given.x)} pictures, {len(models)} runs\n\n{table(rows)}")
     if options.figure:
         images.write(figure(given, models[0], options.strengths), options.figure, {})
@@ -233,11 +234,10 @@ def parse() -> argparse.Namespace:
 
 def figure(given: Case, model: Model, strengths: list[float]) -> Tensor:
     """Categories: a row a source, a column each category. Else a row each strength; first x."""
+    x, a, b = given.x[:SHOWN], given.a[:SHOWN], given.b[:SHOWN]
     if given.named and not model.method.domains:
-        x, a = given.x[:SHOWN], given.a[:SHOWN]
         made = [exchanged(model, x, a, torch.full_like(a, k), 1) for k in range(len(model.task.names))]
         return images.grid(list(torch.stack([x, *made], 1)), scale=2)
-    x, a, b = given.x[:SHOWN], given.a[:SHOWN], given.b[:SHOWN]
     made = [exchanged(model, x, a, b, s) for s in strengths]
     above = [] if given.named else [model.task.show(b, len(b))]
     return images.grid([x, *above, *made], scale=2)

@@ -106,6 +106,7 @@ def test_strangers_are_others_of_the_same_label(kept: ModuleType) -> None:
     other = kept.strangers(labels)
     assert (labels[other] == labels).all() and (other != torch.arange(7)).all()
     assert other.sort().values.tolist() == list(range(7))
+    assert (kept.partners(7) - torch.arange(7)).abs().min() >= 3
 
 
 class Mirror(torch.nn.Module):
