@@ -57,8 +57,12 @@ class OnceSeen:
         For features that their name describes fully: those of a judge trained here are not to be kept.
         """
         rows = _Rows(len(x), self.features(x[:1]).shape[1])
+
+        def look() -> None:
+            rows.seen.copy_(self.features(x))
+
         name = "features-" + "".join(c if c.isalnum() else "-" for c in self.name)
-        cached(rows, folder, content_key(name, x), lambda: rows.seen.copy_(self.features(x)))
+        cached(rows, folder, content_key(name, x), look)
         self.seen.rows.update(zip(_keys(x), rows.seen, strict=True))
 
 
