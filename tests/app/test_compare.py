@@ -306,7 +306,7 @@ def test_settings_find_their_method() -> None:
 
 
 def test_two_at_once_in_one_folder_are_refused(cli: Cli, discs: Path, tmp_path: Path) -> None:
-    from redraft.app.compare_plan import alone
+    from redraft.app.alone import alone
 
     line = (
         "compare",
@@ -320,7 +320,7 @@ def test_two_at_once_in_one_folder_are_refused(cli: Cli, discs: Path, tmp_path: 
         "--out",
         tmp_path / "out",
     )
-    with alone(tmp_path / "out"):
+    with alone(tmp_path / "out", "compare"):
         said = cli(*line)
     assert said.status and "Another redraft compare is at work" in said.err
     assert not (tmp_path / "out" / "runs").exists()

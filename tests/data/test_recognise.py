@@ -80,24 +80,6 @@ def test_sides_without_equal_stems_are_given_and_wanted_each_alone(
     assert not any(e.condition for e in folder.every("train"))
 
 
-def test_equal_names_are_chance_where_two_sides_are_wanted_and_numbers_differ(tmp_path: Path) -> None:
-    photos(tmp_path / "d/trainA", *numbers(3))
-    photos(tmp_path / "d/trainB", *numbers(9))
-    photos(tmp_path / "d/testA", *numbers(2))
-    photos(tmp_path / "d/testB", *numbers(2))
-    assert len(pairs(recognise(tmp_path / "d"))) == 1
-    told = " ".join(f.sentence for f in check(recognise(tmp_path / "d")).findings)
-    assert "--task unpaired" in told
-    folder = recognise(tmp_path / "d", unpaired=True)
-    assert folder.unpaired and not folder.unmatched and counts(folder) == (9, 2)
-    assert {s: len(g) for s, g in folder.given.items()} == {"train": 3, "test": 2}
-    turned = recognise(tmp_path / "d", direction="BtoA", unpaired=True)
-    assert counts(turned) == (3, 2) and len(turned.given["train"]) == 9
-    photos(tmp_path / "whole/A", *numbers(4))
-    photos(tmp_path / "whole/B", *numbers(4))
-    assert not recognise(tmp_path / "whole", unpaired=True).unpaired  # its pairs do no harm
-
-
 def test_any_two_folders_are_sides_when_told(tmp_path: Path) -> None:
     photos(tmp_path / "d/monet", *numbers(14))
     photos(tmp_path / "d/paris", *numbers(30, 100))

@@ -31,6 +31,7 @@ def _locked(out: Path, work: str) -> Iterator[None]:
     except ImportError:
         yield
         return
+    new = not out.exists()
     with usable(out):
         out.mkdir(parents=True, exist_ok=True)
         file = (out / LOCK).open("w")
@@ -43,4 +44,9 @@ def _locked(out: Path, work: str) -> Iterator[None]:
             ) from None
         except OSError:
             pass
-        yield
+        try:
+            yield
+        finally:
+            if new and list(out.iterdir()) == [out / LOCK]:  # it came to nothing
+                (out / LOCK).unlink()
+                out.rmdir()
