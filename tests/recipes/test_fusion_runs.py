@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from redraft.core.errors import UsageError
+from redraft.core.rng import BatchNoise, stream
+from redraft.core.types import Pair
 from redraft.nets.blocks import parameters
 from redraft.recipes import RECIPES, Run, build
 from redraft.recipes.ends import Condition, Ends, Target
@@ -14,6 +18,7 @@ from redraft.tasks.pairs import PictureToPicture
 from redraft.tasks.task import Task
 from redraft.tasks.text import TextToPicture
 from redraft.tasks.unpaired import Unpaired
+from redraft.training.update import Update
 
 DOMAINS = CategoryToPicture(size=32, channels=3, names=("portrait", "photo"))
 SIDES = Unpaired(size=32, channels=3)
@@ -43,8 +48,26 @@ def test_the_papers_flows(task: Task, between: Ends, millions: float, batch: int
         method = build(run)
     assert run.method_name == "fusion" and round(parameters(method) / 1e6, 1) == millions
     assert run.train.batch == batch and run.train.lr == {"initializer": pytest.approx(rate)}
-    assert run.train.betas == {"initializer": (0.5, 0.9)} and run.method.data_noise == 0
+    assert run.train.betas == {"initializer": (0.5, 0.9)} and run.train.amsgrad
+    assert run.method.data_noise == 0
     assert Run.from_dict(run.to_dict()) == run
+
+
+def test_a_condition_of_maps_reaches_the_papers_vectors_through_convolutions() -> None:
+    """The paper's Table 4: z_Φ [C, s, s] -> convolutions -> flattened -> dense, one h for all blocks."""
+    between = Ends(condition=Condition(expert="image:maps", shape=(32, 8, 8)), target=ends(12).target)
+    run = RECIPES["classic"](PAIRS, "fusion", 1000, 0, between)
+    flow = run.networks.flow
+    run = replace(run, networks=replace(run.networks, flow=replace(flow, blocks=2, width=16)))
+    method = build(run)
+    assert (flow.blocks, flow.embed, run.train.batch) == (20, 128, 6)
+    g = torch.Generator().manual_seed(0)
+    batch = Pair(torch.randn(6, 32, 8, 8, generator=g), torch.randn(6, 12, 1, 1, generator=g))
+    method.begin(batch)
+    update = Update(method.networks, run.train)
+    losses = [method.step(batch, update, BatchNoise(stream(0, t)))["loss_initializer"] for t in range(10)]
+    assert losses[-1] < losses[0]
+    assert method.generate(batch.condition, 6, BatchNoise(stream(1))).drafts.shape == (6, 12, 1, 1)
 
 
 def test_maps_and_pixels_are_none_of_the_papers() -> None:

@@ -12,8 +12,8 @@ authors' settings, with instance in place of batch normalisation, the same at th
 discriminator is pix2pix' (strided, N(0, 0.02)), where the authors' halves by filters.
 
 fusion: the released configurations of Net2Net (arXiv:2005.13580), for latents that are vectors. But for:
-Adam without AMSGrad; ActNorm begun from a few hundred examples; couplings that begin at zero; an
-autoencoder's mean in the place of a sample; the loss divided by d, which Adam does not notice.
+ActNorm begun from a few hundred examples; couplings that begin at zero; an autoencoder's mean in the place
+of a sample; the loss divided by d, which Adam does not notice.
 """
 
 from __future__ import annotations
@@ -158,6 +158,7 @@ def _fusion(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
             batch=batch,
             lr={"initializer": 4.5e-6 * batch},
             betas={"initializer": (0.5, 0.9)},
+            amsgrad=True,
             ema={"initializer": 0.0},
             warmup=0,
             decay=1.0,
