@@ -5,6 +5,7 @@
 
 A case: blocks x width x depth x numbers x batch. The peers have the flow's own weights, and all must tell
 the same log-likelihoods and draw the same samples before anything is timed. Time is taken as in langevin.py.
+Freed memory stays with the process, for all alike, as in redraft's commands; --fresh leaves it to the system.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import torch
 from langevin import Work, interleaved, machine, ratio
 from torch import Tensor, nn
 
+from redraft.core.memory import keep_freed_memory
 from redraft.core.types import Spec
 from redraft.nets.couplings import SLOPE, Coupling, FixedShuffle, Perceptron
 from redraft.nets.flow import Flow, FlowConfig
@@ -44,7 +46,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--cases", nargs="+", default=CASES)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fresh", action="store_true", help="give freed memory back, as the C library does")
     options = parser.parse_args()
+    if not options.fresh:
+        keep_freed_memory()
     torch.set_num_threads(1)
     ceiling = machine()
     for case in options.cases:

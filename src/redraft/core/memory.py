@@ -10,11 +10,11 @@ MMAP_MAX, TRIM_THRESHOLD = -4, -1  # of glibc's malloc.h
 def keep_freed_memory() -> bool:
     """From now on this process keeps the memory of freed tensors for the next ones; whether it could.
 
-    glibc gives large blocks back to the system with each ``free`` and gets them anew, page by page and
-    zeroed, with the next: in a step that makes a gigabyte of gradients a quarter to a half of all time.
-    So all blocks come from the heap, which is never trimmed. The greatest need of memory stays about what
-    it was; between needs the process holds it. For a program that trains or samples and then ends;
-    nothing happens where the C library is another one.
+    glibc gives memory back to the system as it is freed, large blocks at once, and gets it anew, page by
+    page and zeroed: in a step that makes a gigabyte of gradients up to half of all time
+    (docs/results/speed.md). So all blocks come from the heap, which is never trimmed. The peak grows by 1
+    to 5 %, and between its needs the process holds it. For a program that trains or samples and then
+    ends; nothing happens where the C library is another one.
     """
     if sys.platform != "linux":
         return False
