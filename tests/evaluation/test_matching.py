@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from redraft.core.errors import UsageError
+from redraft.core.ridge import STRENGTHS, ridge
 from redraft.core.types import Pair
 from redraft.evaluation.evaluate import Asked, evaluate
 from redraft.evaluation.matching import caption_agreements, fit_matcher, one_each, retrieval
-from redraft.core.ridge import STRENGTHS, ridge
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

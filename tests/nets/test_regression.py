@@ -49,6 +49,14 @@ def test_a_condition_that_says_nothing_leaves_the_mean() -> None:
     assert (line(normal(50, 4, seed=2)) - x.mean(0)).abs().max() < 0.5
 
 
+def test_a_map_is_told_by_the_places_around() -> None:
+    c, kernel = normal(40, 4, 8, 8), normal(6, 4, 3, 3, seed=1)
+    x = torch.nn.functional.conv2d(c, kernel, normal(6), padding=1)
+    line = Regression(Spec(size=8, channels=6, condition="picture", width=4, side=8))
+    assert line.fit(c, x) > 0.999
+    torch.testing.assert_close(line(c), x, atol=1e-3, rtol=0)
+
+
 def test_large_pictures_are_averaged() -> None:
     line = Regression(spec("picture", 48, side=16))
     assert len(line.mean) <= READ

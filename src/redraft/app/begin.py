@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from functools import partial
+from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from redraft.app.examples import See, gathered, pair_of, pairs
+from redraft.app.examples import See, gathered, held_back, pair_of, pairs
 from redraft.app.represent import represent
 from redraft.app.show import say
 from redraft.core.rng import BatchNoise, stream
@@ -19,9 +20,11 @@ from redraft.methods.fusion import Fusion
 from redraft.nets.style import Style, field_means
 from redraft.recipes.run import Built, Run
 from redraft.spaces.bridge import Bridge
+from redraft.training.best import Measure
 
 STYLED = 50_000  # training pairs that the style is fitted to
-STARTED = {True: 2_000, False: 512}  # that a flow's start is found from: of vectors, which begin by regression
+MEASURED = 512  # held back from a fusion, that say which weights are kept
+STARTED = {True: 2_000, False: 512}  # that a flow's start is found from: of vectors (a regression), maps
 PRINCIPAL = 2000  # that an autoencoder's principal components are found from
 NUMBERS = 2**26  # in these pictures, at most
 
@@ -61,9 +64,29 @@ def begin(method: Built, training: Store, run: Run, device: torch.device, see: S
 def _spread(training: Store, run: Run, device: torch.device, see: See | None, most: int) -> Pair:
     """Up to so many training pairs from all over the folder, in every process the same."""
     spec = run.task.spec
-    n = max(1, min(len(training), most, NUMBERS // (spec.channels * spec.size**2)))
-    raw = Loader(training, batch=n, seed=run.seed, size=spec.size).batch(0)
+    left = held_back(run, training)
+    n = len(training) - (len(training) // left if left else 0)
+    n = max(1, min(n, most, NUMBERS // (spec.channels * spec.size**2)))
+    raw = Loader(training, batch=n, seed=run.seed, size=spec.size, leave_out=left).batch(0)
     return pair_of(raw, run, BatchNoise(stream(run.seed, "begin")), device, see)
+
+
+def measured(
+    method: Built, training: Store, run: Run, device: torch.device, see: See | None
+) -> Measure | None:
+    """How well a fusion tells training pictures that are held back from it; None for other methods."""
+    left = held_back(run, training)
+    if not left or not isinstance(method, Fusion):
+        return None
+    every = pairs(training, run, device, run.seed, most=MEASURED, see=see, every=left)
+    parts = [Pair(c, x) for c, x in every]
+    weights = [len(p.target) for p in parts]
+
+    def measure(fusion: nn.Module) -> float:
+        nats = [float(cast(Fusion, fusion).nats(p).mean()) for p in parts]
+        return sum(w * n for w, n in zip(weights, nats, strict=True)) / sum(weights)
+
+    return measure
 
 
 def pictures_key(data: Store) -> str:

@@ -38,6 +38,7 @@ def batches(data: Store, run: Run, device: torch.device, see: See | None = None)
         seed=run.seed,
         size=run.task.spec.size,
         flip=run.reading.flip,
+        leave_out=held_back(run, data),
         rank=rank(),
         world=world(),
     )
@@ -49,6 +50,13 @@ def batches(data: Store, run: Run, device: torch.device, see: See | None = None)
     return batch_at
 
 
+def held_back(run: Run, data: Store) -> int:
+    """k where every k-th training picture is not learnt from, but tells which weights to keep; 0 for none."""
+    k = int(getattr(run.method, "hold_back", 0))
+    fewest = len(data) if data.paired or data.condition is None else min(len(data), len(data.condition))
+    return k if fewest >= 2 * k else 0
+
+
 def pairs(
     data: Store,
     run: Run,
@@ -57,11 +65,12 @@ def pairs(
     most: int | None = None,
     batch: int = 64,
     see: See | None = None,
+    every: int = 1,
 ) -> Iterator[Pair]:
     """The split in order, as pairs on the device; what a task draws (holes) is a function of the seed."""
     noise = BatchNoise(stream(seed, "held-out"))
     seen = 0
-    for raw in in_order(data, batch):
+    for raw in in_order(data, batch, every=every):
         take = len(raw.target) if most is None else min(len(raw.target), most - seen)
         if take <= 0:
             return

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from redraft.app import foreign
 from redraft.app.alone import alone
-from redraft.app.begin import begin, pictures_key, seen
+from redraft.app.begin import begin, measured, pictures_key, seen
 from redraft.app.bridges import COPIES, Viewed, bridge, ends, is_end, keep, kept_scales
 from redraft.app.check import instead, open_folder, speaks, suited
 from redraft.app.drawn import drawn, energies
@@ -263,6 +263,7 @@ def fit_run(
             resume=resume,
             config={**run.to_dict(), "data": pictures_key(training)},
             draw=drawer(run, few, device, view),
+            measure=measured(method, training, run, device, see),
             report=tell,
         )
     if rank() == 0:
@@ -273,7 +274,7 @@ def fit_run(
             "waiting": round(outcome.waiting, 4),
             "megabytes": None if math.isnan(before) else round(peak(device)),
             "pictures": len(training),
-            "data": folder.understood,
+            "data": f"Drawn by {run.target.latent}. " * bool(run.target.draws) + folder.understood,
             **({} if lost is None else {"reconstruction_psnr": round(lost[1], 2)}),
         }
         model = Model(

@@ -19,7 +19,7 @@ class Principal(NamedTuple):
 
 
 def principal(x: Tensor, most: int) -> Principal:
-    """The first ``most`` components of x [N, D], fewer where x has fewer; a function of x alone, signs too."""
+    """The first ``most`` components of x [N, D], fewer where x has fewer; a function of x, signs too."""
     u = x.double()
     mean = u.mean(0)
     u = u - mean

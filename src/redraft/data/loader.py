@@ -59,7 +59,8 @@ class Loader:
 
     Sides that are not pairs have epochs, orders, crops and mirrors of their own.
     ``batch`` counts the pictures of all processes together; picture i of it goes to process i % world.
-    ``flip``: mirror left to right with probability one half.
+    ``flip``: mirror left to right with probability one half. Of ``leave_out`` = k every k-th picture is in no
+    batch: see ``in_order``.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class Loader:
         seed: int,
         size: int,
         flip: bool = False,
+        leave_out: int = 0,
         rank: int = 0,
         world: int = 1,
     ) -> None:
         if batch < 1 or batch % world:
             raise UsageError(f"A batch of {batch} cannot be shared evenly by {world} processes.")
         self.store, self.size, self.seed, self.flip = store, size, seed, flip
+        self.leave_out = leave_out
         self.count, self.rank, self.world = batch, rank, world
         self.margin = store.target.shape[-1] - size
         if self.margin < 0:
@@ -101,14 +104,18 @@ class Loader:
     def _places(self, t: int, side: str, total: int) -> np.ndarray:
         """Row of the store for each picture of the t-th global batch: epochs laid end to end."""
         positions = np.arange(t * self.count, (t + 1) * self.count)
-        epochs, within = positions // total, positions % total
+        taken = total - (total // self.leave_out if self.leave_out else 0)
+        epochs, within = positions // taken, positions % taken
         rows = np.empty(self.count, np.int64)
         for epoch in np.unique(epochs):
             rows[epochs == epoch] = self._order(int(epoch), side, total)[within[epochs == epoch]]
         return rows
 
     def _draw_order(self, epoch: int, side: str, total: int) -> np.ndarray:
-        return torch.randperm(total, generator=stream(self.seed, f"order{side}", epoch)).numpy()
+        rows = np.arange(total)
+        if self.leave_out:
+            rows = rows[(rows + 1) % self.leave_out != 0]
+        return rows[torch.randperm(len(rows), generator=stream(self.seed, f"order{side}", epoch)).numpy()]
 
     def _take(self, wanted: _Cut, given: _Cut) -> Raw:
         rows, (y, x) = wanted.rows, wanted.offsets.T
@@ -134,18 +141,20 @@ class Loader:
         )
 
 
-def in_order(store: Store, batch: int, size: int | None = None) -> Iterator[Raw]:
+def in_order(store: Store, batch: int, size: int | None = None, every: int = 1) -> Iterator[Raw]:
     """Every example once, in the store's order, the middle cropped, nothing mirrored: for evaluation.
 
-    Of sides that are not pairs every wanted picture once; the given ones go round, or end, beside them.
+    Of sides that are not pairs every wanted picture once; the given ones go round, or end, beside them. With
+    ``every`` = k only those that a ``Loader`` leaves out with ``leave_out`` = k.
     """
     size = size or store.target.shape[-1] - store.margin
     loader = Loader(store, batch=1, seed=0, size=size)
-    beside = len(store) if store.condition is None else len(store.condition)
-    for start in range(0, len(store), batch):
-        rows = np.arange(start, min(start + batch, len(store)))
-        middle, none = np.full((len(rows), 2), loader.margin // 2), np.zeros(len(rows), bool)
-        yield loader._take(_Cut(rows, middle, none), _Cut(rows % beside, middle, none))
+    wanted = np.arange(every - 1, len(store), every)
+    given = wanted if store.condition is None else np.arange(every - 1, len(store.condition), every)
+    for start in range(0, len(wanted), batch):
+        places = np.arange(start, min(start + batch, len(wanted)))
+        middle, none = np.full((len(places), 2), loader.margin // 2), np.zeros(len(places), bool)
+        yield loader._take(_Cut(wanted[places], middle, none), _Cut(given[places % len(given)], middle, none))
 
 
 def _windows(array: np.ndarray, size: int) -> np.ndarray:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from redraft.core.rng import stream
 from redraft.core.ridge import ridges
+from redraft.core.rng import stream
 from redraft.evaluation.table import Interval, ends, mean_interval, resample
 
 FOLDS = 5

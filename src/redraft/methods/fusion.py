@@ -31,6 +31,7 @@ from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.methods.method import Sample, Update
+from redraft.nets.couplings import Moved
 from redraft.nets.flow import Flow
 
 GIVEN, WANTED = 0, 1  # the two domains
@@ -45,6 +46,7 @@ class Fusion(nn.Module):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
+        hold_back: int = 10  # every so manieth training picture is for choosing the weights kept; published 0
         temperature: float = 1.0  # sd of v drawn for pictures (none is of two domains); published 1
         data_noise: float = (
             0.01  # sd of noise on x (whose own is about 0.29), so that no density is endless; 0
@@ -54,6 +56,8 @@ class Fusion(nn.Module):
         )
 
         def __post_init__(self) -> None:
+            if self.hold_back < 0 or self.hold_back == 1:
+                raise UsageError(f"method.hold_back is 2 or more, or 0 (none), not {self.hold_back}.")
             for name in ("temperature", "data_noise", "condition_noise"):
                 if not 0 <= getattr(self, name) < math.inf:
                     raise UsageError(f"method.{name} is 0 or more, not {getattr(self, name)}.")
@@ -75,12 +79,15 @@ class Fusion(nn.Module):
         self.initializer.begin(x, c)
 
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
-        c, x = self._examples(self._noisy(batch, rng))
-        v, logdet = self.initializer.inverse(x, c)
+        v, logdet = self._inverse(self._noisy(batch, rng))
         loss = nats(v, logdet).mean()
         update(self.initializer, loss)
         half_norm = v.square().mean()  # ½‖v‖² over its expected d/2: 1 once v is N(0, I)
         return {"loss_initializer": loss, "energy_data": loss, "half_norm": half_norm}
+
+    def nats(self, batch: Pair) -> Tensor:
+        """−log p(x | c) / d [N] of examples, of two domains [2N]: what training lowers, without its noise."""
+        return nats(*self._inverse(batch))
 
     def generate(
         self, c: Any, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
@@ -131,6 +138,10 @@ class Fusion(nn.Module):
             return batch
         assert c is not None
         return Pair(torch.cat([domain(c, GIVEN), domain(x, WANTED)]), torch.cat([c, x]))
+
+    def _inverse(self, batch: Pair) -> Moved:
+        c, x = self._examples(batch)
+        return self.initializer.inverse(x, c)
 
     def _noisy(self, batch: Pair, rng: Noise) -> Pair:
         cfg, (c, x) = self.cfg, batch

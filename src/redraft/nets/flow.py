@@ -61,7 +61,7 @@ class FlowConfig:
         "norm"  # which comes first: the paper's code norm, its Fig. 15 coupling
     )
     norm: Norm = "layer"  # in H of a vector or category; the paper's code: batch
-    regression: bool = True  # vectors begin at what the condition says by a straight line; the paper's do not
+    regression: bool = True  # begin at what the condition says by a straight line; the paper's do not
     levels: int = 2  # grids of a map, each half as fine; 1 where the side cannot be halved
 
     def __post_init__(self) -> None:
@@ -101,8 +101,7 @@ class Flow(Initializer):
             Level(spec, grid, cfg, len(range(i, cfg.blocks, len(self.grids))))
             for i, grid in enumerate(self.grids)
         )
-        told = cfg.regression and spec.size == 1 and spec.condition != "none"
-        self.regression = Regression(spec) if told else None
+        self.regression = Regression(spec) if cfg.regression and Regression.suits(spec) else None
         self.register_buffer("begun", torch.tensor(False))
 
     def forward(self, z: Tensor, c: Any) -> Tensor:

@@ -68,8 +68,8 @@ class Bridge(nn.Module):
 
     ``spec`` is the task's, ``show`` its way to see a condition as a picture. Representations are
     standardised: those of conditions to a standard deviation of 1, of targets to 1 / ``REACH``, so that they
-    lie in about [-1, 1]. With ``components`` targets are so many principal components of the latent, which lie
-    in the training set's: [N, components, 1, 1].
+    lie in about [-1, 1]. With ``components`` targets are so many principal components of the latent, which
+    are the training set's: [N, components, 1, 1].
     """
 
     mean: Tensor

@@ -33,6 +33,12 @@ def learn(method: nn.Module, batch: Pair, update: Update, seed: int, t: int) -> 
     return total
 
 
+def finite(batch: Pair, device: torch.device) -> bool:
+    """Whether all processes' shares of a batch hold finite numbers only."""
+    bad = any(v is not None and v.is_floating_point() and not bool(v.isfinite().all()) for v in batch)
+    return not processes.largest([float(bad)], device)[0]
+
+
 def joined(batches: list[Pair]) -> Pair:
     """One batch of the pictures of several."""
     conditions = [b.condition for b in batches if b.condition is not None]

@@ -17,10 +17,11 @@ from redraft.core.errors import CheckpointError, Interrupted, UsageError
 from redraft.core.types import Pair
 from redraft.training import checkpoint, drafts, folder, processes, sharding
 from redraft.training.ahead import Ahead
+from redraft.training.best import Best, Measure
 from redraft.training.compiling import Compiled
 from redraft.training.device import pick_precision
 from redraft.training.journal import Journal
-from redraft.training.parts import joined, learn
+from redraft.training.parts import finite, joined, learn
 from redraft.training.precision import Half
 from redraft.training.progress import Outcome, Progress
 from redraft.training.schedule import Length, factor, shows_pictures
@@ -49,6 +50,7 @@ def train(
     resume: bool = False,
     config: dict[str, Any] | None = None,
     draw: Callable[[nn.Module], Tensor] | None = None,
+    measure: Measure | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Outcome:
     """Train ``method`` in place; afterwards its networks hold their moving averages, in eval mode.
@@ -59,7 +61,8 @@ def train(
     one that was not (on one device; with the weights that the method had at the start).
 
     ``config`` is the resolved run, for run.yaml and for refusing to resume another run. ``draw`` makes
-    the picture [3, H, W] in [-1, 1] that samples/ collects.
+    the picture [3, H, W] in [-1, 1] that samples/ collects. With ``measure`` the method ends with the weights
+    at which that was lowest, and training ends early where it has long been lower.
 
     Raises UsageError (settings, folder in use), CheckpointError (nothing to resume, another run),
     OutOfSpace, DataError (batches with NaN), Diverged, Interrupted (all is saved).
@@ -69,7 +72,7 @@ def train(
         settings = config or {"seed": seed, "train": to_dict(cfg)}
         processes.share(method.state_dict().values())
         learner = sharding.shard(method) if cfg.shard and processes.world() > 1 else method
-        run = _Run(learner, batch_at, cfg, Path(out), seed, settings, draw, report, stop)
+        run = _Run(learner, batch_at, cfg, Path(out), seed, settings, draw, measure, report, stop)
         try:
             run.begin(resume)
             outcome = run.go()
@@ -93,6 +96,7 @@ class _Run:
         seed: int,
         config: dict[str, Any],
         draw: Callable[[nn.Module], Tensor] | None,
+        measure: Measure | None,
         report: Callable[[Progress], None],
         stop: Stop,
     ) -> None:
@@ -112,6 +116,7 @@ class _Run:
         self.half = Half(self.networks, self.dtype)
         self.compiled = Compiled(self.networks if cfg.compile else {})
         self.ahead = Ahead(batch_at, self.device)
+        self.best = Best(measure, self.device)
         self.look_every = LOOK if self.lazy else 1
         self.keeper = checkpoint.Keeper(out / "checkpoints", self.device, cfg.keep, self._tell)
         self.journal = Journal(out, self.first)
@@ -150,17 +155,23 @@ class _Run:
         self.begun = time.perf_counter() - self.seconds
 
     def go(self) -> Outcome:
-        while not self.length.over(self.step, self.seconds):
+        while not self._over():
             if self.stopping:
                 self._stop()
             self._advance()
-        if self.length.total is None or self.step < self.length.total:
+        early = self.best.given_up(self.step)
+        if not early and (self.length.total is None or self.step < self.length.total):
             self._tell(
                 f"The time is over at step {self.step} of {self.length.total}: ended before its last steps."
             )
         self.update.settle()
+        if kept := self.best.settle(self.method, self.step):
+            self._tell(kept)
         share = self.waited / max(self.seconds - self.before, 1e-9)
         return Outcome(steps=self.step, seconds=self.seconds, waiting=share, events=tuple(self.events))
+
+    def _over(self) -> bool:
+        return self.length.over(self.step, self.seconds) or self.best.given_up(self.step)
 
     def close(self) -> None:
         self.ahead.close()
@@ -202,7 +213,7 @@ class _Run:
         batch = self.batch = self.ahead.get(t)
         self.waited += self.ahead.waited
         row: Row = {"step": t + 1, "seconds": time.perf_counter() - self.begun, "wait": self.ahead.waited}
-        if t in self.watchdog.left_out or (not self.lazy and not self._finite(batch)):
+        if t in self.watchdog.left_out or (not self.lazy and not finite(batch, self.device)):
             if t not in self.watchdog.left_out:
                 self._tell(self.watchdog.leave_out(t))
             self.batch = None
@@ -232,7 +243,7 @@ class _Run:
         saves = t % self.cfg.checkpoint_every == 0 or t == total
         draws = shows_pictures(t, self.cfg.sample_every) or t == total or new_stage
         checks = shows_pictures(t, 200)
-        if not (saves or draws or checks or t % self.look_every == 0):
+        if not (saves or draws or checks or self.best.due(t) or t % self.look_every == 0):
             return
         fault = self._check_drafts() if checks else None
         if not self._look():
@@ -240,8 +251,11 @@ class _Run:
         if fault:
             self._go_back(fault, t - 1)
             return
+        if self.best.due(t):
+            with self.update.looking():
+                self.best.look(self.method, t)
         fixed = self.length.fix(t, self.seconds)
-        if saves or fixed or self.length.over(t, self.seconds):
+        if saves or fixed or self._over():
             self.keeper.save(self._state())
         if draws:
             self._draw()
@@ -315,7 +329,7 @@ class _Run:
     def _go_back(self, fault: Fault, at: int) -> None:
         """Undo what was learnt since a sound checkpoint before step ``at``, with what the watchdog lowers."""
         self.pending = []
-        if self.lazy and not self._finite(self.batch_at(at)):
+        if self.lazy and not finite(self.batch_at(at), self.device):
             sentence = self.watchdog.leave_out(at)
             state = self.keeper.before_fault(-1)
         else:
@@ -338,6 +352,7 @@ class _Run:
             "method": sharding.whole(self.method.state_dict()),
             "update": self.update.state(),
             "watchdog": self.watchdog.state(),
+            "best": self.best.state(),
         }
 
     def _restore(self, state: dict[str, Any], *, back: bool = False) -> None:
@@ -350,6 +365,7 @@ class _Run:
         sharding.fill(mine, state["method"])
         self.update.load(state["update"])
         self.watchdog.load(state["watchdog"], acts=not back)
+        self.best.load(state["best"])
         self.step, self.stage = state["step"], state.get("stage", "")
         if not back:
             self.seconds = state["seconds"]
@@ -381,8 +397,3 @@ class _Run:
         if not self.first:
             return
         self.report(Progress.at(self.step, self.seconds, self.length, dict(self.journal.smooth), event))
-
-    def _finite(self, batch: Pair) -> bool:
-        """Whether all processes' shares of a batch hold finite numbers only."""
-        bad = any(v is not None and v.is_floating_point() and not bool(v.isfinite().all()) for v in batch)
-        return not processes.largest([float(bad)], self.device)[0]
