@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from redraft.core.errors import UsageError
-from redraft.core.rng import Noise
+from redraft.core.rng import BatchNoise, Noise, stream
 from redraft.core.types import Pair
 from redraft.methods.method import Sample, Update
 from redraft.nets.couplings import Moved
@@ -75,7 +75,7 @@ class Fusion(nn.Module):
 
     def begin(self, batch: Pair) -> None:
         """Start the flow from a few hundred real examples: once, before training, alike in all processes."""
-        c, x = self._examples(batch)
+        c, x = self._examples(self._noisy(batch, BatchNoise(stream(0, "begin"))))  # no density is endless
         self.initializer.begin(x, c)
 
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
