@@ -11,6 +11,7 @@ from painting import Cli, paint
 from toys import IMAGE, TEXT
 
 import redraft
+from redraft.app.model import Model
 from redraft.core import images
 from redraft.hub import bundle
 
@@ -39,6 +40,22 @@ def test_words_become_pictures(cli: Cli, words: Path, tmp_path: Path) -> None:
     assert other.status == 0 and not torch.equal(
         picture(tmp_path / "b" / "a-blue-dot.png"), picture(files[0])
     )
+
+
+def test_words_become_principal_components_where_nobody_asks_for_more(
+    cli: Cli, words: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    said = cli("fuse", words, "--from", TEXT, "--to", IMAGE, *SMALL[:-1], "--steps=3", f"--out={run}")
+    assert said.status == 0, said.err
+    assert "PSNR 100" not in said.out and "no truer" in said.out  # what is left out is told
+    model = Model.from_pretrained(run, device="cpu")
+    assert model.run.spec.size == 1 and model.run.spec.channels == model.run.target.components == 11
+    x = torch.rand(5, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    flat = model.bridge.view(model.bridge.wanted(x))
+    torch.testing.assert_close(model.bridge.view(model.bridge.wanted(flat)), flat, atol=0.02, rtol=0)
+    assert cli("generate", run, "a red ball", f"--out={tmp_path / 'out'}").status == 0
+    assert cli("evaluate", run, words, f"--out={tmp_path / 'report'}").status == 0
 
 
 def test_evaluate_opens_with_what_the_latent_loses(

@@ -150,7 +150,11 @@ def test_sides_without_pairs_have_rows_of_their_own_and_one_scale(
 
 def test_scales_are_the_training_sets(folders: Path, toys: tuple[Letters, Cells]) -> None:
     _, _, between, codes = made(
-        folders / "words", "text", f"condition.expert={TEXT}", f"target.latent={IMAGE}"
+        folders / "words",
+        "text",
+        f"condition.expert={TEXT}",
+        f"target.latent={IMAGE}",
+        "target.components=0",
     )
     codes.fit(between)
     assert codes.wanted is not None and codes.given is not None

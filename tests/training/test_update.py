@@ -161,6 +161,47 @@ def test_an_overflow_of_loss_scaling_survives_a_checkpoint() -> None:
     assert other.scalers["a"].get_scale() == 512.0
 
 
+def test_networks_that_descend_together_do_as_they_would_apart() -> None:
+    """One pass backward for both, alone and in parts of a batch, against a pass for each."""
+    apart, a, b = pair()
+    loss = loss_of(a, b, X)
+    grads = [torch.autograd.grad(loss, list(net.parameters()), retain_graph=True) for net in (a, b)]
+    for net, some in zip((a, b), grads, strict=True):
+        apart(net, sum((p * g).sum() for p, g in zip(net.parameters(), some, strict=True)))
+    for parts in (1, 2):
+        both, a2, b2 = pair()
+        for i in range(parts):
+            both.part(i, parts)
+            both.together([a2, b2], loss_of(a2, b2, X[i::parts]))
+        for mine, theirs in zip(
+            [*a2.parameters(), *b2.parameters()], [*a.parameters(), *b.parameters()], strict=True
+        ):
+            torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
+        assert set(both.norms) == {"a", "b"} and both.counts == {"a": 1, "b": 1}
+
+
+def test_what_overflows_together_is_left_out_of_both_and_scaled_down_once() -> None:
+    update, a, b = pair()
+    update.scalers["a"] = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    before = [p.detach().clone() for p in [*a.parameters(), *b.parameters()]]
+    update.together([a, b], loss_of(a, b, X) * float("inf"))
+    assert all(torch.equal(p, q) for p, q in zip([*a.parameters(), *b.parameters()], before, strict=True))
+    assert update.scalers["a"].get_scale() == 512.0
+    update.together([a, b], loss_of(a, b, X))
+    assert not any(torch.equal(p, q) for p, q in zip([*a.parameters(), *b.parameters()], before, strict=True))
+
+
+def test_a_network_goes_on_from_its_average() -> None:
+    update, a, b = pair(ema={"a": 0.9})
+    for _ in range(5):
+        update.together([a, b], loss_of(a, b, X))
+    raw = b.weight.detach().clone()
+    assert not torch.equal(a.weight, update.averages["a"]["weight"])
+    update.take_average(a)
+    update.take_average(b)
+    assert torch.equal(a.weight, update.averages["a"]["weight"]) and torch.equal(b.weight, raw)
+
+
 def test_settings_must_name_the_networks() -> None:
     with pytest.raises(UsageError, match="needs a learning rate: --set train.lr.b"):
         pair(lr={"a": 0.1})
