@@ -10,6 +10,8 @@ of a classifier. A condition is an expert's name; NAME@16 keeps 16 principal com
 flow  method fusion: maximum likelihood of p(x | c); made is a sample for each condition
 MLP   x = MLP(H(c)) by mean squared error; H, optimizer, batches are the flow's, weights as many within 2 %
 
+Both begin at what the condition says by a straight line (nets/regression.py) and learn the rest; --plain: not.
+
 Conditions come from one half of the held-out pictures and distances are to the other half, so that a perfect
 copy scores as real pictures do. Arms that are in FOLDER already are not made again. LPIPS is measured where
 $REDRAFT_LPIPS names its weights. Seconds are the processor's, one thread.
@@ -49,12 +51,13 @@ from redraft.nets.conditioning import SLOPE, Embedder
 from redraft.nets.experts import Expert
 from redraft.nets.flow import Flow, FlowConfig
 from redraft.nets.parts import Initializer
+from redraft.nets.regression import Regression
 from redraft.spaces.bridge import Bridge
 from redraft.training import Train, train
 
 CONDITIONS = tuple(f"image:efficientnet-lite0{layer}" for layer in ("/2", "/4", "/4@16", "", "@16"))
 WAYS = ("MLP", "flow")
-BEGIN = 500  # examples from which a flow's norms begin
+BEGIN = 2000  # examples from which both begin
 SHOWN = 6  # pictures in a row of the figure
 CLOSELY = 100  # made pictures that slow measures look at: LPIPS, and all features but the first
 Scores = dict[str, float]
@@ -69,10 +72,11 @@ class Settings:
     lr: float = 1e-3
     blocks: int = 6
     width: int = 160
+    line: bool = True  # whether both begin at a straight line
 
     def flow(self, numbers: int) -> FlowConfig:
         """h has as many numbers as the latent, as in the paper, so that it is no bottleneck."""
-        return FlowConfig(blocks=self.blocks, width=self.width, embed=numbers)
+        return FlowConfig(blocks=self.blocks, width=self.width, embed=numbers, regression=self.line)
 
     def train(self) -> Train:
         return Train(
@@ -163,10 +167,19 @@ class Mlp(Initializer):
         for inside, outside in ((cfg.embed, width), (width, width), (width, width)):
             layers += [nn.Linear(inside, outside), nn.LeakyReLU(SLOPE)]
         self.layers = nn.Sequential(*layers, nn.Linear(width, spec.channels))
+        self.line = Regression(spec) if cfg.regression else None
 
     def forward(self, z: Tensor | None, c: Tensor) -> Tensor:
         (h,) = self.embed(c)
-        return self.layers(h)[:, :, None, None]
+        x = self.layers(h)[:, :, None, None]
+        return x if self.line is None else x + self.line(c)
+
+    def begin(self, x: Tensor, c: Tensor) -> None:
+        """At the straight line, where there is one: the last layer adds nothing then."""
+        if self.line is not None:
+            self.line.fit(c, x)
+            for p in self.layers[-1].parameters():
+                nn.init.zeros_(p)
 
 
 def equal(spec: Spec, cfg: FlowConfig, flow: Flow) -> Mlp:
@@ -177,7 +190,7 @@ def equal(spec: Spec, cfg: FlowConfig, flow: Flow) -> Mlp:
     return Mlp(spec, cfg, max(1, round(width)))
 
 
-class Regression(nn.Module):
+class SquaredError(nn.Module):
     """E|x − MLP(c)|², trained as any method of redraft."""
 
     stage = ""
@@ -190,6 +203,9 @@ class Regression(nn.Module):
     @property
     def networks(self) -> dict[str, nn.Module]:
         return {"initializer": self.initializer}
+
+    def begin(self, batch: Pair) -> None:
+        self.initializer.begin(batch.target, batch.condition)
 
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         loss = self.energy(batch.target, batch.condition).mean()
@@ -214,12 +230,12 @@ def learn(way: str, given: Translation, cfg: Settings, seed: int) -> tuple[Tenso
     flow = Flow(given.spec, cfg.flow(given.spec.channels))
     c, x = given.train
     start = time.process_time()
-    method: nn.Module
+    method: Fusion | SquaredError
     if way == "flow":
         method = Fusion(Fusion.Config(), initializer=flow)
-        method.begin(Pair(c[few(len(x), BEGIN)], x[few(len(x), BEGIN)]))
     else:
-        method = Regression(equal(given.spec, cfg.flow(given.spec.channels), flow))
+        method = SquaredError(equal(given.spec, cfg.flow(given.spec.channels), flow))
+    method.begin(Pair(c[few(len(x), BEGIN)], x[few(len(x), BEGIN)]))
 
     def batch_at(t: int) -> Pair:
         rows = torch.randint(len(x), (cfg.batch,), generator=stream(seed, "batch", t))
@@ -321,7 +337,11 @@ def main() -> None:
     target = experts.load(options.target)
     measure = Measures(given, [FEATURES[name]() for name in options.features])
     rows = controls(given, target, measure)
-    bench = Bench(Settings(steps=options.steps, batch=options.batch, lr=options.lr), measure, options.out)
+    bench = Bench(
+        Settings(steps=options.steps, batch=options.batch, lr=options.lr, line=not options.plain),
+        measure,
+        options.out,
+    )
     results: dict[tuple[str, str], list[Scores]] = {}
     whole = cache(lambda name: translation(name, experts.load, target, given))
 
@@ -356,6 +376,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("flow_against_mlp"))
     parser.add_argument("--figure", type=Path)
+    parser.add_argument("--plain", action="store_true", help="both begin with random weights")
     parser.add_argument("--truth", action="store_true", help="the sources as the figure's first row")
     return parser.parse_args()
 
