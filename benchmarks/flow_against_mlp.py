@@ -10,7 +10,7 @@ of a classifier. A condition is an expert's name; NAME@16 keeps 16 principal com
 flow  method fusion: maximum likelihood of p(x | c); made is a sample for each condition
 MLP   x = MLP(H(c)) by mean squared error; H, optimizer, batches are the flow's, weights as many within 2 %
 
-Both begin at what the condition says by a straight line (nets/regression.py) and learn the rest; --plain: not.
+Both begin at what the condition says by a straight line (nets/regression.py); with --plain they do not.
 
 Conditions come from one half of the held-out pictures and distances are to the other half, so that a perfect
 copy scores as real pictures do. Arms that are in FOLDER already are not made again. LPIPS is measured where
