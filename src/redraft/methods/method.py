@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
@@ -21,6 +21,14 @@ class Update(Protocol):
 
     def __call__(self, net: nn.Module, loss: Tensor) -> None:
         """Descend this loss in this network, and in no other."""
+        ...
+
+    def together(self, nets: Sequence[nn.Module], loss: Tensor) -> None:
+        """Descend one loss in several networks."""
+        ...
+
+    def take_average(self, net: nn.Module) -> None:
+        """Let the network go on from its moving average, where it has one."""
         ...
 
     def restart(self, net: nn.Module) -> None:
@@ -54,7 +62,10 @@ class Method(Protocol):
 
     @property
     def stage(self) -> str:
-        """What the training is at, where it has stages; else "". A new one is told and drawn."""
+        """What the training is at, where it has stages; else "". A new one is told and drawn.
+
+        The trainer saves it, and puts it back where it goes on with a checkpoint.
+        """
         ...
 
     @property

@@ -121,7 +121,7 @@ class _Run:
         self.keeper = checkpoint.Keeper(out / "checkpoints", self.device, cfg.keep, self._tell)
         self.journal = Journal(out, self.first)
         self.step, self.seconds = 0, 0.0
-        self.stage = ""  # of the method's training, where it has stages
+        self.stage: str = getattr(method, "stage", "")  # of the method's training, where it has stages
         self.batch: Pair | None = None  # of the last step
         self.waited, self.begun = 0.0, time.perf_counter()
         self.pending: list[tuple[dict[str, Tensor], Row]] = []  # steps that the host has not looked at
@@ -367,6 +367,7 @@ class _Run:
         self.watchdog.load(state["watchdog"], acts=not back)
         self.best.load(state["best"])
         self.step, self.stage = state["step"], state.get("stage", "")
+        self.method.stage = self.stage  # type: ignore[assignment]
         if not back:
             self.seconds = state["seconds"]
             if self.cfg.steps is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -88,20 +88,30 @@ class Update:
         self._seen.clear()
 
     def __call__(self, net: nn.Module, loss: Tensor) -> None:
-        name = self.names[id(net)]
-        if self._parts > 1 and name in self._seen:
+        self.together([net], loss)
+
+    def together(self, nets: Sequence[nn.Module], loss: Tensor) -> None:
+        """One loss that all of ``nets`` descend, with one pass backward."""
+        names = [self.names[id(net)] for net in nets]
+        twice = self._seen.intersection(names)
+        if self._parts > 1 and twice:
             raise UsageError(
-                f"This method updates {name} twice in a step, so a batch cannot be split: "
+                f"This method updates {min(twice)} twice in a step, so a batch cannot be split: "
                 "set train.accumulate=1."
             )
-        self._seen.add(name)
-        scaled = self.scalers[name].scale(loss / self._parts)
-        if self.split:  # FSDP2's weights are not leaves of the graph; the losses reach one network only
+        self._seen.update(names)
+        scaler = self.scalers[names[0]]  # one loss has one scale
+        scaled = scaler.scale(loss / self._parts)
+        if self.split:  # FSDP2's weights are not leaves of the graph; the losses reach these networks only
             scaled.backward()
         else:
-            scaled.backward(inputs=self.params[name])
-        if self._part == self._parts - 1:
-            self._move(name, loss.detach())
+            scaled.backward(inputs=[p for name in names for p in self.params[name]])
+        if self._part < self._parts - 1:
+            return
+        for name in names:
+            self._move(name, loss.detach(), scaler)
+        if scaler.is_enabled():
+            scaler.update()
 
     def restart(self, net: nn.Module) -> None:
         """Forget the moments and the count of steps of the network's Adam, and warm its rate up once more.
@@ -114,9 +124,15 @@ class Update:
         for group in self.optimizers[name].param_groups:
             group["lr"] *= self._warmth(name)
 
+    def take_average(self, net: nn.Module) -> None:
+        """Let the network go on from its moving average, where it has one."""
+        name = self.names[id(net)]
+        if name in self.averages:
+            self._fill({name: net.state_dict()}, self.averages)
+
     @torch.no_grad()
-    def _move(self, name: str, loss: Tensor) -> None:
-        optimizer, scaler, params = self.optimizers[name], self.scalers[name], self.params[name]
+    def _move(self, name: str, loss: Tensor, scaler: torch.amp.GradScaler) -> None:
+        optimizer, params = self.optimizers[name], self.params[name]
         grads = [p.grad for p in params if p.grad is not None]
         loss = loss.float().clone()
         processes.average([loss] if self.split else [*grads, loss])  # FSDP2 averages by itself
@@ -131,7 +147,6 @@ class Update:
             torch.nn.utils.clip_grads_with_norm_(params, self.cfg.clip[name], norm)
         if scaler.is_enabled():
             scaler.step(optimizer)
-            scaler.update()
         else:
             if not self.raises:  # as GradScaler does: the fused step is left out when this is 1
                 left_out = ~(norm.isfinite() & loss.isfinite())
