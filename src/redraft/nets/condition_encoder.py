@@ -51,11 +51,10 @@ PAPER = EncoderConfig(width=512, layers=8, heads=8, grid=16)
 class ConditionEncoder(nn.Module):
     """E: pictures [N, Cc, S, S] -> tokens [N, T + 1, D]; T places row by row, the whole picture's token last.
 
-    ``tokens``: D, the width that the denoiser reads; ``vector``: of what is added to its embedding of time
-    (0: it has no place for it). UsageError for a condition that is no picture.
+    ``tokens``: D, the width that the denoiser reads. UsageError for a condition that is no picture.
     """
 
-    def __init__(self, spec: Spec, cfg: EncoderConfig, *, tokens: int, vector: int = 0) -> None:
+    def __init__(self, spec: Spec, cfg: EncoderConfig, *, tokens: int) -> None:
         super().__init__()
         side = spec.side or spec.size
         if spec.condition != "picture" or side < 2:
@@ -74,10 +73,6 @@ class ConditionEncoder(nn.Module):
         self.nothing = (
             nn.Parameter(SPREAD * torch.randn(1, places + 1, tokens)) if cfg.null == "learned" else None
         )
-        self.sum = nn.Linear(tokens, vector) if vector else None
-        if self.sum is not None:  # a pretrained denoiser is as it was until something has been learnt
-            nn.init.zeros_(self.sum.weight)
-            nn.init.zeros_(self.sum.bias)
 
     def forward(self, c: Tensor, dropped: Tensor | None = None) -> Tensor:
         """c [N, Cc, S, S] -> tokens [N, T + 1, D]; rows that are ``dropped`` [N] (bool) have no condition."""
@@ -97,9 +92,9 @@ class ConditionEncoder(nn.Module):
             one = self(self.places.new_ones(1, *self.shape))
         return one.expand(n, -1, -1)
 
-    def vector(self, tokens: Tensor) -> Tensor | None:
-        """What is added to the embedding of time [N, V], from the last token; None where nothing is."""
-        return None if self.sum is None else self.sum(tokens[:, -1])
+    def vector(self, tokens: Tensor) -> Tensor:
+        """The token [N, D] that speaks for the whole picture, which is added to the embedding of time."""
+        return tokens[:, -1]
 
 
 class Stem(nn.Sequential):
