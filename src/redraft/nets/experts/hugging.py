@@ -7,7 +7,7 @@ import importlib.util
 import json
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,15 @@ import torch
 from redraft.core.errors import BundleError, UsageError
 
 CONFIG = "config.json"
-WANTED = ["*.json", "*.txt", "*.model", "*.safetensors"]  # no pickles, no other frameworks' weights
+WANTED = ("*.json", "*.txt", "*.model", "*.safetensors")  # no pickles, no other frameworks' weights
 UNWANTED = ["onnx/*", "openvino/*", "*.fp16.*", "*non_ema*"]
 
 
-def folder_of(name: str, nearest: str) -> Path:
+def folder_of(name: str, nearest: str, wanted: Sequence[str] = WANTED) -> Path:
     """The folder of a model: ``name`` itself where that is one, else what the hub calls so, fetched once.
 
-    "OWNER/NAME", or "OWNER/NAME/FOLDER" for a part of it. UsageError where it cannot be had: how to get it,
-    and ``nearest``, an expert that needs no network.
+    "OWNER/NAME", or "OWNER/NAME/FOLDER" for a part of it; ``wanted`` says which files. UsageError where it
+    cannot be had: how to get it, and ``nearest``, what needs no network.
     """
     if Path(name).is_dir():
         return Path(name)
@@ -41,8 +41,8 @@ def folder_of(name: str, nearest: str) -> Path:
         raise UsageError(
             f"There is no folder {name}; if the hub is meant: pip install huggingface_hub, or use {nearest}."
         ) from None
-    wanted = [f"{part[0]}/{pattern}" for pattern in WANTED] if part else WANTED
-    fetch: dict[str, Any] = {"allow_patterns": wanted, "ignore_patterns": UNWANTED}
+    files = [f"{part[0]}/{pattern}" for pattern in wanted] if part else list(wanted)
+    fetch: dict[str, Any] = {"allow_patterns": files, "ignore_patterns": UNWANTED}
     try:
         with quiet():
             place = Path(snapshot_download(f"{owner}/{model}", **fetch))
