@@ -46,7 +46,7 @@ class Fusion(nn.Module):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        hold_back: int = 10  # every so manieth training picture is for choosing the weights kept; published 0
+        hold_back: int = 0  # every so manieth training picture is for choosing the weights kept; 0: the last
         temperature: float = 1.0  # sd of v drawn for pictures (none is of two domains); published 1
         data_noise: float = (
             0.01  # sd of noise on x (whose own is about 0.29), so that no density is endless; 0

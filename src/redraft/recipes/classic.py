@@ -151,7 +151,7 @@ def _fusion(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
     return Run(
         recipe="classic",
         task=task,
-        method=Fusion.Config(data_noise=0.0, hold_back=0),
+        method=Fusion.Config(data_noise=0.0),
         networks=Networks(initializer="flow", flow=flow),
         reading=Reading(),
         train=Train(
