@@ -1,0 +1,151 @@
+"""A prior's schedule is its scheduler's; what does not fit is told what would."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.nets.tiny_priors import alone, diffusers, net, pipeline, scheduler, vae
+
+from redraft.core import config
+from redraft.core.errors import BundleError, UsageError
+from redraft.core.rng import stream
+from redraft.core.types import Spec
+from redraft.nets.experts import load as load_expert
+from redraft.recipes.prior import FLOWS, NOISED, Prior, fit, load, schedule_of
+from redraft.sampling.diffusion import Process, Schedule, levels
+from redraft.spaces.bridge import REACH, Bridge
+
+
+def settings(kind: str = "DDPMScheduler", **given: Any) -> dict[str, Any]:
+    """What a scheduler's file says."""
+    return json.loads(scheduler(kind, **given).to_json_string())
+
+
+# --- schedules
+
+
+@pytest.mark.parametrize("kind", NOISED)
+def test_noise_is_added_as_each_scheduler_adds_it(kind: str) -> None:
+    made = scheduler(kind, beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012)
+    schedule = schedule_of(json.loads(made.to_json_string()), "p")
+    alpha, _ = levels(schedule)
+    torch.testing.assert_close(alpha.square(), made.alphas_cumprod.double(), rtol=1e-4, atol=1e-7)
+    assert schedule.prediction == "epsilon" and schedule.steps == 100
+
+
+@pytest.mark.parametrize("beta_schedule", ["linear", "scaled_linear", "squaredcos_cap_v2"])
+@pytest.mark.parametrize("prediction", ["epsilon", "sample", "v_prediction"])
+def test_noised_pictures_and_predictions_are_the_schedulers(beta_schedule: str, prediction: str) -> None:
+    made = scheduler(beta_schedule=beta_schedule, prediction_type=prediction, clip_sample=False)
+    process = Process(schedule_of(json.loads(made.to_json_string()), "p"))
+    x0, eps = torch.randn(2, 3, 3, 4, 4, generator=stream(1))
+    t = torch.tensor([0, 50, 99])
+    x_t = process.noised(x0, eps, t)
+    torch.testing.assert_close(x_t, made.add_noise(x0, eps, t))
+    target = process.target(x0, eps, t)
+    if prediction == "v_prediction":
+        torch.testing.assert_close(target, made.get_velocity(x0, eps, t))
+    step = made.step(target[1:2], 50, x_t[1:2], generator=stream(2))
+    torch.testing.assert_close(step.pred_original_sample, x0[1:2], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", FLOWS)
+def test_flows(kind: str) -> None:
+    assert schedule_of(settings(kind), "p") == Schedule(kind="flow", steps=100, prediction="flow")
+
+
+def test_solvers_that_are_used_for_flows() -> None:
+    given = settings("DPMSolverMultistepScheduler", prediction_type="flow_prediction", use_flow_sigmas=True)
+    assert schedule_of(given, "p").kind == "flow"
+
+
+def test_what_an_old_file_leaves_out_is_as_its_class_has_it() -> None:
+    """As Stable Diffusion 1's file, which says no prediction."""
+    said = {
+        "_class_name": "PNDMScheduler",
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "beta_start": 0.00085,
+    }
+    schedule = schedule_of(said, "p")
+    assert schedule == Schedule(
+        kind="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction="epsilon"
+    )
+
+
+CONTINUOUS = {
+    "_class_name": "EulerDiscreteScheduler",
+    "prediction_type": "v_prediction",
+    "timestep_type": "continuous",
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"_class_name": "ScoreSdeVeScheduler"}, "not known here, ScoreSdeVeScheduler"),
+        ({"_class_name": "DDPMScheduler", "prediction_type": "noise"}, "predicts noise, which is not"),
+        (CONTINUOUS, "predicts v_prediction at continuous times"),
+        ({"_class_name": "DDPMScheduler", "beta_schedule": "sigmoid"}, "a table of its own"),
+        ({"_class_name": "DDPMScheduler", "rescale_betas_zero_snr": True}, "a table of its own"),
+        ({"_class_name": "DDPMScheduler", "trained_betas": [0.1] * 1000}, "a table of its own"),
+        ({"_class_name": "DDPMScheduler", "beta_schedule": "steep"}, "has a scheduler that cannot be read"),
+    ],
+)
+def test_schedulers_that_are_not_known_are_named(said: dict[str, Any], why: str) -> None:
+    diffusers()
+    with pytest.raises(BundleError, match=why):
+        schedule_of(said, "p")
+
+
+# --- priors
+
+
+def test_a_prior_on_pixels(tmp_path: Path) -> None:
+    loaded = load(str(alone(tmp_path / "p", net(), scheduler(prediction_type="v_prediction"))))
+    prior = loaded.prior
+    assert (prior.channels, prior.size, prior.multiple, prior.scale, prior.latent) == (3, 16, 2, 1.0, "")
+    assert prior.schedule.prediction == "v" and loaded.scales == {}
+    assert config.from_dict(Prior, json.loads(json.dumps(config.to_dict(prior)))) == prior
+
+
+def test_a_prior_of_a_latent_sees_it_as_its_own_pipeline_does(tmp_path: Path) -> None:
+    """The bridge's scale and the prior's undo one another: what is noised is the expert's latent."""
+    unet = net("UNet2DConditionModel", 4, 8)
+    loaded = load(str(pipeline(tmp_path / "sd", unet=unet, scheduler=scheduler(), vae=vae(4))))
+    prior = loaded.prior
+    assert prior.latent == f"image:{tmp_path / 'sd' / 'vae'}" and prior.scale == REACH
+    expert = load_expert(prior.latent)
+    task = Spec(size=16, channels=3, condition="none")
+    between = Bridge(task, lambda c, n: None, target=expert)
+    x = torch.rand(2, 3, 16, 16, generator=stream(1)) * 2 - 1
+    between.fit(None, expert(x))
+    between.rescale(loaded.scales)
+    fit(prior, between.spec, 16)
+    torch.testing.assert_close(prior.scale * between.wanted(x), expert(x))
+
+
+def test_what_does_not_fit_is_told_what_would(tmp_path: Path) -> None:
+    pixels = load(str(alone(tmp_path / "p"))).prior
+    fit(pixels, Spec(size=24, channels=3, condition="none"), 24)
+    with pytest.raises(
+        UsageError, match=r"makes colour pictures \(3 channels\), and grey ones \(1\) are wanted"
+    ):
+        fit(pixels, Spec(size=16, channels=1, condition="none"), 16)
+    with pytest.raises(UsageError, match=r"multiple of 2 px, not 27 .* 16 px\): --size 26 or --size 28"):
+        fit(pixels, Spec(size=27, channels=3, condition="none"), 27)
+    unet = net("UNet2DConditionModel", 4, 8)
+    latent = load(str(pipeline(tmp_path / "sd", unet=unet, scheduler=scheduler(), vae=vae(4)))).prior
+    fit(latent, Spec(size=8, channels=4, condition="none"), 16)
+    with pytest.raises(UsageError, match=r"multiple of 4 px, not 18 .* 16 px\): --size 16 or --size 20"):
+        fit(latent, Spec(size=9, channels=4, condition="none"), 18)
+    with pytest.raises(UsageError, match="makes 4-channel latents .* colour ones"):
+        fit(latent, Spec(size=16, channels=3, condition="none"), 16)
+    own = Prior(name="run", channels=3, size=32, multiple=0)
+    fit(own, Spec(size=32, channels=3, condition="none"), 32)
+    with pytest.raises(UsageError, match="no other side: --size 32"):
+        fit(own, Spec(size=64, channels=3, condition="none"), 64)
