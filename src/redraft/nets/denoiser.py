@@ -151,6 +151,10 @@ class Denoiser(nn.Module):
             said.tokens = said.vector = said.unclassed = None
         return F.pixel_shuffle(made[:, : x_t.shape[1] * self.patch**2], self.patch)
 
+    def added(self) -> list[nn.Parameter]:
+        """Weights that no prior brings along: through these it is told what others were not told."""
+        return [p for n, p in self.named_parameters() if n.startswith("vector.") or ".processor." in n]
+
     def fill(self, state: Mapping[str, Tensor]) -> None:
         """Take the weights of the bare network, named as diffusers names them; BundleError for others."""
         mine = {k for k in self.net.state_dict() if ".processor." not in k}
