@@ -10,6 +10,7 @@ from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
+from redraft.methods.diffusion import Diffusion
 from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
@@ -21,7 +22,7 @@ from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.networks import Networks
 from redraft.recipes.run import Reading, Run, Settings
 from redraft.sampling.langevin import Langevin
-from redraft.spaces.bridge import represented
+from redraft.spaces.bridge import REACH, represented
 from redraft.tasks import Task
 from redraft.tasks.recover import Recover
 from redraft.tasks.upscale import Upscale
@@ -30,6 +31,7 @@ from redraft.training import Train
 MANY = 20_000  # training pictures from which networks are wider
 FEW = 1_000  # below which a GAN's discriminator sees augmented pictures alone
 COMPONENTS = 128  # of a latent that a fusion makes; d of the paper's autoencoders
+GUIDED = 0.3  # w of a diffusion by category; PITI's
 INITIAL = 0.02  # share of the training that coopinit's cooperative stage takes
 
 
@@ -46,7 +48,7 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = N
     return Run(
         recipe="modern",
         task=task,
-        method=_settings(method, spec, pictures),
+        method=_settings(method, spec, pictures, latent=bool(ends.target.made)),
         networks=_networks(task, spec, method, pictures),
         reading=Reading(
             margin=spec.size // 8 if spec.size >= 64 and pixels else 0,
@@ -64,7 +66,7 @@ def initialised(run: Run) -> Run:
     return replace(run, coopinit=CoopInit.Config(share=INITIAL))
 
 
-def _settings(method: str, spec: Spec, pictures: int) -> Settings:
+def _settings(method: str, spec: Spec, pictures: int, *, latent: bool = False) -> Settings:
     if method == "coopnets":
         return CoopNets.Config(langevin=_chain(spec.size))
     if method == "gan":
@@ -75,8 +77,13 @@ def _settings(method: str, spec: Spec, pictures: int) -> Settings:
     if method == "cut":
         return Cut.Config(patches=64)
     if method == "fusion":
-        # of maps the most likely weights (50 to 100 steps) make worse pictures than later ones
-        return Fusion.Config(hold_back=10 if spec.size == 1 else 0)
+        if spec.size > 1 or pictures >= MANY:
+            return Fusion.Config()
+        return Fusion.Config(data_noise=0.03, condition_noise=0.5)
+    if method == "diffusion":
+        return Diffusion.Config(
+            scale=REACH if latent else 1.0, guidance=GUIDED if spec.condition == "category" else 0.0
+        )
     if method == "solver":
         seen = spec.condition == "picture" and spec.paired  # beside the picture, so the energy is of patches
         return Solver.Config(langevin=_patch_chain(spec.size) if seen else _chain(spec.size))
@@ -102,6 +109,14 @@ def _train(method: str, spec: Spec, pictures: int) -> Train:
             lr={"initializer": 1e-3},
             betas={"initializer": (0.5, 0.9)},  # the paper's
             ema={"initializer": 0.99},
+        )
+    if method == "diffusion":
+        return Train(
+            batch=min(32, pictures),
+            lr={"initializer": 1e-3},
+            betas={"initializer": (0.9, 0.99)},
+            ema={"initializer": 0.995},
+            clip={"initializer": 1.0},
         )
     beta = 0.5 if method in ("pix2pix", "cut") else 0.0
     return Train(
@@ -135,10 +150,14 @@ def _components(spec: Spec, ends: Ends, pictures: int) -> Target:
 
 
 def _flow(spec: Spec, pictures: int) -> FlowConfig:
-    """On a map each unit costs a product a place, and few pictures are soon learnt by heart."""
-    if spec.size > 1 and pictures < MANY:
-        return FlowConfig(blocks=8, width=96)
-    return FlowConfig()
+    """On a map each unit costs a product a place, and few pictures are soon learnt by heart.
+
+    Of vectors pictures become better all the same, but a likelihood explodes: gentler scales, and noise on what
+    is given and wanted (``_settings``), keep it.
+    """
+    if pictures >= MANY:
+        return FlowConfig()
+    return FlowConfig(blocks=8, width=96) if spec.size > 1 else FlowConfig(width=128, clamp=0.5)
 
 
 def _networks(task: Task, spec: Spec, method: str, pictures: int) -> Networks:
@@ -146,6 +165,8 @@ def _networks(task: Task, spec: Spec, method: str, pictures: int) -> Networks:
     more = 1.5 if pictures >= MANY and spec.size >= 64 else 1.0
     if method == "fusion":
         return Networks(initializer="flow", flow=_flow(spec, pictures))
+    if method == "diffusion":
+        return Networks(initializer="denoiser")
     if method == "cut":
         return Networks(
             solver="patchgan", initializer="cut", solver_width=32, initializer_width=int(16 * more)
