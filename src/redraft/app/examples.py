@@ -7,10 +7,13 @@ from dataclasses import replace
 
 import torch
 
+from redraft.core.errors import UsageError
 from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Pair
 from redraft.data import Cache, Folder, Loader, Raw, Store, captioned, in_order
 from redraft.recipes.run import Run
+from redraft.sketches import Hand
+from redraft.tasks.edges import EdgesToPhoto
 from redraft.training.processes import rank, world
 
 See = Callable[[Raw, Pair], Pair]  # a batch and its raw pair -> the pair as experts see it
@@ -42,10 +45,16 @@ def batches(data: Store, run: Run, device: torch.device, see: See | None = None)
         rank=rank(),
         world=world(),
     )
+    hand = run.task.hand if isinstance(run.task, EdgesToPhoto) else Hand()
+    if not hand.still and run.condition.expert:
+        raise UsageError(
+            f"{run.condition.expert} looks at each drawing once, before training, and task.hand draws it "
+            "anew in every step: leave one of them out."
+        )
 
     def batch_at(t: int) -> Pair:
         noise = BatchNoise(stream(run.seed, "task", t), rank(), world())
-        return pair_of(loader.batch(t), run, noise, device, see)
+        return pair_of(loader.batch(t), run, noise, device, see, by_hand=not hand.still)
 
     return batch_at
 
@@ -101,9 +110,22 @@ def spread_out(held_out: Pair, n: int) -> list[int]:
     return turns[:n]
 
 
-def pair_of(raw: Raw, run: Run, noise: BatchNoise, device: torch.device, see: See | None = None) -> Pair:
-    """A batch as the task's pair on the device, where it becomes floats; or as experts ``see`` it."""
+def pair_of(
+    raw: Raw,
+    run: Run,
+    noise: BatchNoise,
+    device: torch.device,
+    see: See | None = None,
+    *,
+    by_hand: bool = False,
+) -> Pair:
+    """A batch as the task's pair on the device, where it becomes floats; or as experts ``see`` it.
+
+    ``by_hand``: its drawings are drawn again, as they are for training alone.
+    """
     pair = run.task.pair(raw.to(device), noise)
+    if by_hand and isinstance(run.task, EdgesToPhoto) and pair.condition is not None:
+        pair = pair._replace(condition=run.task.redrawn(pair.condition, noise))
     pair = pair._replace(target=_stretch(pair.target)) if run.reading.stretch else pair
     return pair if see is None else see(raw, pair)
 

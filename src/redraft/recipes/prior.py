@@ -57,6 +57,7 @@ class Prior:
     channels: int = 0  # of what it makes
     size: int = 0  # side of what it makes that it was trained at; 0: not told
     multiple: int = 1  # of this a side must be; 0: no other side than its own
+    fresh: bool = False  # its network and noise, but none of its weights: what shows what they are worth
 
 
 @dataclass(frozen=True, kw_only=True)

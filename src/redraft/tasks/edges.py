@@ -12,6 +12,7 @@ from redraft.core.errors import DataError
 from redraft.core.rng import Noise
 from redraft.core.types import Pair, Spec
 from redraft.data import Folder, Raw, read_picture
+from redraft.sketches import Hand, redrawn
 from redraft.spaces.edges import draw_edges
 from redraft.spaces.pixels import Pixels
 
@@ -26,6 +27,7 @@ class EdgesToPhoto:
     channels: int
     made: bool = True  # drawings are made from the photos; False: the folder has drawings
     half: str = ""  # left or right: where side-by-side pictures hold the drawing
+    hand: Hand = Hand()  # how freely drawings are drawn again in training, for those that people will draw
 
     @property
     def spec(self) -> Spec:
@@ -59,6 +61,10 @@ class EdgesToPhoto:
         if raw.condition is None:
             raise DataError("These pictures have no drawings beside them, which this model needs.")
         return Pair(spread(self.paper.encode(raw.condition)), x)
+
+    def redrawn(self, c: Tensor, rng: Noise) -> Tensor:
+        """Conditions as ``hand`` draws them again; the same ones where it is still."""
+        return c if self.hand.still else spread(redrawn(c[:, :1], self.hand, rng))
 
     def keep(self, x: Tensor, c: Tensor | None) -> Tensor:
         return x
