@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from redraft.core.errors import UsageError
 from redraft.core.rng import Noise
 
-PATCHES = 6  # a side: how large the pieces are whose lines are left out
+PATCHES = 9  # a side: how large the pieces are whose lines are left out
 WAVES = 5  # a side: how long the waves are along which lines wander
 FADE = 0.3  # standard deviations of the field over which a line runs out
 

@@ -103,6 +103,22 @@ def test_pipelines_in_other_layouts(tmp_path: Path) -> None:
     assert found.kind == "UNet2DModel" and found.vae is None
 
 
+def test_a_name_of_the_hub_is_found_in_its_cache_without_a_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    unet = net("UNet2DConditionModel", 4, 8)
+    cached = tmp_path / "models--owner--tiny"
+    pipeline(cached / "snapshots" / "abc", unet=unet, scheduler=scheduler(), vae=vae(4))
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("abc")
+    monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
+    found, state = read("owner/tiny")
+    assert found.vae == cached / "snapshots" / "abc" / "vae" and len(state) == len(unet.state_dict())
+    assert "hf download owner/other --local-dir FOLDER" in refused("owner/other", UsageError)
+
+
 def test_weights_in_half_precision_are_read_as_float32(tmp_path: Path) -> None:
     network = net()
     with quiet("diffusers"):

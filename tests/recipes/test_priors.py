@@ -15,6 +15,7 @@ from redraft.core.errors import BundleError, UsageError
 from redraft.core.rng import stream
 from redraft.core.types import Spec
 from redraft.nets.experts import load as load_expert
+from redraft.nets.prior import read
 from redraft.recipes.prior import FLOWS, NOISED, Prior, fit, load, schedule_of
 from redraft.sampling.diffusion import Process, Schedule, levels
 from redraft.spaces.bridge import REACH, Bridge
@@ -127,6 +128,15 @@ def test_a_prior_of_a_latent_sees_it_as_its_own_pipeline_does(tmp_path: Path) ->
     between.rescale(loaded.scales)
     fit(prior, between.spec, 16)
     torch.testing.assert_close(prior.scale * between.wanted(x), expert(x))
+
+
+def test_the_latent_of_a_prior_in_the_hub_has_the_name_that_every_machine_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unet = net("UNet2DConditionModel", 4, 8)
+    folder = pipeline(tmp_path / "sd", unet=unet, scheduler=scheduler(), vae=vae(4))
+    monkeypatch.setattr("redraft.recipes.prior.read", lambda name: read(str(folder)))
+    assert load("owner/tiny").prior.latent == "image:owner/tiny/vae"
 
 
 def test_what_does_not_fit_is_told_what_would(tmp_path: Path) -> None:
