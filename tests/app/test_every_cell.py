@@ -27,6 +27,7 @@ TINY = ["networks.solver_width=4", "networks.initializer_width=4", "train.batch=
 CHAIN = ["method.langevin.steps=1"]
 OF = {
     "fusion": ["networks.flow.blocks=2", "networks.flow.width=8"],
+    "diffusion": ["networks.denoiser.channels=[16]", "method.steps=3", "method.draft_steps=2"],
     "autoencoder": ["networks.autoencoder.width=4"],
     "coopinit": ["coopinit.share=0.5", *CHAIN],
 }

@@ -57,11 +57,20 @@ SUBJECTS = {
     "fusion, category": ("fusion", CATEGORY),
     "fusion, picture": ("fusion", PICTURE),
     "fusion, unpaired": ("fusion", UNPAIRED),
+    "diffusion": ("diffusion", NOTHING),
+    "diffusion, category": ("diffusion", CATEGORY),
     "solver": ("solver", NOTHING),
     "solver, picture": ("solver", PICTURE),
 }
 
 
+DENOISER = [
+    "networks.denoiser.channels=[16,16]",
+    "networks.denoiser.blocks=1",
+    "networks.denoiser.tokens=8",
+    "method.steps=2",
+    "method.draft_steps=1",
+]
 FLOW = ["networks.flow.blocks=2", "networks.flow.width=8", "networks.flow.embed=4"]
 SETTINGS = {
     "gan, residual": ["networks.solver=residual", "networks.initializer=residual", "method.loss=hinge"],
@@ -76,6 +85,7 @@ SETTINGS = {
         "method.adversarial=0.5",
         "method.start=0.4",
     ],
+    **{f"diffusion{kind}": DENOISER for kind in ("", ", category")},
     **{f"fusion{kind}": FLOW for kind in ("", ", category", ", picture", ", unpaired")},
 }
 
@@ -83,7 +93,7 @@ SETTINGS = {
 def the_run(name: str, recipe: str = "modern", *more: str) -> Run:
     method, task = SUBJECTS[name]
     run = RECIPES[recipe](task, method, 100, 0)
-    chain = CHAIN if run.solver_steps else []
+    chain = CHAIN if hasattr(run.method, "langevin") and run.solver_steps else []
     half = ["coopinit.share=0.5"] if method == "coopinit" else []  # both stages in six steps
     return run.override([*SMALL, *chain, *half, *SETTINGS.get(name, []), *more])
 

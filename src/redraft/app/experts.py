@@ -144,6 +144,11 @@ def _of_model(place: Path, kind: str, name: str) -> Expert:
     encodes = method == "autoencoder"
     if kind == "image" and encodes:
         return Autoencoder(model, name)
+    if method == "diffusion":
+        raise UsageError(
+            f"{place} is a diffusion model, which makes a picture in many passes, so it is no expert; it is a "
+            "prior for --method piti."
+        )
     if kind == "generator" and not encodes and given in ("none", "category"):
         return Generator(model, name)
     if encodes:

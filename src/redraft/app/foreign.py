@@ -73,6 +73,10 @@ def _open(model: str) -> Given:
     if place.is_dir():
         theirs = Model.from_pretrained(place, "cpu")
         method = theirs.method
+        if theirs.run.networks.initializer == "denoiser":
+            raise UsageError(
+                f"{model} is a diffusion model, whose drafts take many passes: a solver refines those of one."
+            )
         net = method.initializer if isinstance(method, Solver) else method.networks["initializer"]
         made_by = theirs.run.networks.foreign
         told = made_by or Foreign(origin=model, sha256=theirs.hash)

@@ -7,6 +7,7 @@ from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
+from redraft.methods.diffusion import Diffusion
 from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
@@ -20,6 +21,7 @@ METHODS: dict[str, Any] = {
     "cut": Cut,
     "coopinit": CoopInit,
     "fusion": Fusion,
+    "diffusion": Diffusion,
     "solver": Solver,
     "autoencoder": Autoencoder,
 }

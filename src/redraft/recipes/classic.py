@@ -11,6 +11,9 @@ gan: DCGAN's settings (Radford et al. 2016, arXiv:1511.06434) on the same networ
 authors' settings, with instance in place of batch normalisation, the same at their batch of one; cut's
 discriminator is pix2pix' (strided, N(0, 0.02)), where the authors' halves by filters.
 
+diffusion: Ho, Jain, Abbeel's CIFAR-10 settings (arXiv:2006.11239) on diffusers' conditional U-Net of their
+widths, which has attention where theirs has, and one level less where a picture cannot be halved so often.
+
 fusion: the released configurations of Net2Net (arXiv:2005.13580), for latents that are vectors. But for:
 ActNorm begun from a few hundred examples; couplings that begin at zero; an autoencoder's mean in the place
 of a sample; the loss divided by d, which Adam does not notice.
@@ -25,10 +28,12 @@ from redraft.core.errors import UsageError
 from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
+from redraft.methods.diffusion import Diffusion
 from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.nets.denoiser import DenoiserConfig
 from redraft.nets.flow import FlowConfig
 from redraft.recipes.autoencoder import classic_autoencoder
 from redraft.recipes.ends import NO_EXPERTS, Ends
@@ -36,6 +41,7 @@ from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.modern import initialised, modern
 from redraft.recipes.networks import Networks
 from redraft.recipes.run import Reading, Run
+from redraft.sampling.diffusion import Schedule
 from redraft.sampling.langevin import Langevin
 from redraft.spaces.bridge import represented
 from redraft.tasks import Task
@@ -50,6 +56,8 @@ def classic(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = 
         raise UsageError(f"--recipe classic is the paper's, and {method} there works on pixels; use modern.")
     if method == "coopinit":
         return initialised(classic(task, adversarial_for(task), pictures, seed))
+    if method == "diffusion":
+        return _diffusion(task, pictures, seed)
     if method == "autoencoder":
         return classic_autoencoder(task, pictures, seed)
     if method in ("gan", "pix2pix", "cut"):
@@ -124,6 +132,37 @@ def _adversarial(task: Task, method: str, pictures: int, seed: int) -> Run:
             ema={"solver": 0.0, "initializer": 0.0},
             warmup=0,
             decay=1.0 if method == "gan" else 0.0,  # the second half falls to 0
+        ),
+        seed=seed,
+    )
+
+
+def _diffusion(task: Task, pictures: int, seed: int) -> Run:
+    """Ho et al., Appendix B; drafts and guidance are not theirs."""
+    return Run(
+        recipe="classic",
+        task=task,
+        method=Diffusion.Config(
+            schedule=Schedule(kind="linear", prediction="epsilon"),
+            scheduler="ddpm",
+            draft_steps=50,
+            steps=1000,
+        ),
+        networks=Networks(
+            initializer="denoiser",
+            denoiser=DenoiserConfig(
+                patch=1, channels=(128, 256, 256, 256), blocks=2, attention=16, tokens=256
+            ),
+        ),
+        reading=Reading(flip=True),
+        train=Train(
+            batch=min(128, pictures),
+            lr={"initializer": 2e-4},
+            betas={"initializer": (0.9, 0.999)},
+            ema={"initializer": 0.9999},
+            clip={"initializer": 1.0},
+            warmup=5000,
+            decay=1.0,
         ),
         seed=seed,
     )

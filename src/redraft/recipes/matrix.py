@@ -13,6 +13,8 @@ def why_not(method: str, task: str) -> str | None:
     """The reason why this cell of method x task is empty, with what comes nearest; None when it works."""
     if method == "autoencoder" and task != "none":
         return "an autoencoder learns pictures alone (task none); other methods then work in its latent space"
+    if method == "diffusion" and task not in ("none", "category"):
+        return "a diffusion model here learns pictures alone or of categories (tasks none, category)"
     if method == "coopnets" and task != "none":
         return "CoopNets has no condition; ccoopnets is the same algorithm with one"
     if method == "ccoopnets" and task == "none":

@@ -9,6 +9,7 @@ from typing import Literal
 from redraft.core.errors import UsageError
 from redraft.core.types import Spec
 from redraft.nets.autoencoder import AutoencoderConfig, AutoencoderNet
+from redraft.nets.denoiser import Denoiser, DenoiserConfig
 from redraft.nets.flow import Flow, FlowConfig
 from redraft.nets.foreign import Foreign, make
 from redraft.nets.parts import Energy, Initializer
@@ -20,7 +21,17 @@ class Networks:
 
     solver: Literal["modern", "residual", "style", "patchgan", "classic"] = "modern"
     initializer: Literal[
-        "modern", "residual", "style", "resnet", "pix2pix", "cut", "flow", "autoencoder", "classic", "foreign"
+        "modern",
+        "residual",
+        "style",
+        "resnet",
+        "pix2pix",
+        "cut",
+        "flow",
+        "denoiser",
+        "autoencoder",
+        "classic",
+        "foreign",
     ] = "modern"
     solver_width: int = 24
     initializer_width: int = 16
@@ -29,6 +40,7 @@ class Networks:
     noise: bool = True  # initializer modern: white noise in each layer, where it starts from a picture
     dropout: bool = False  # initializer pix2pix: the published noise, three layers of dropout, drawn from z
     flow: FlowConfig = FlowConfig()  # of initializer flow
+    denoiser: DenoiserConfig = DenoiserConfig()  # of initializer denoiser
     autoencoder: AutoencoderConfig = AutoencoderConfig()  # of initializer autoencoder
     foreign: Foreign | None = None  # where the initializer came from, when it was trained elsewhere
 
@@ -105,6 +117,10 @@ def make_initializer(cfg: Networks, spec: Spec) -> Initializer:
         return Translator(spec, width, heads=0 if spec.paired else 256)  # only cut has a use for heads
     if kind == "flow":
         return make_flow(cfg, spec)
+    if kind == "denoiser":
+        raise UsageError(
+            "networks.initializer=denoiser is no drafter in one pass; it is for method diffusion."
+        )
     if kind == "autoencoder":
         return AutoencoderNet(spec, cfg.autoencoder)
     if kind == "foreign":
@@ -129,6 +145,17 @@ def make_flow(cfg: Networks, spec: Spec) -> Flow:
     if cfg.flow.coupling == "spline" and importlib.util.find_spec("zuko") is None:
         raise UsageError('networks.flow.coupling=spline needs zuko: pip install "redraft[flow]".')
     return Flow(spec, cfg.flow)
+
+
+def make_denoiser(cfg: Networks, spec: Spec) -> Denoiser:
+    """The denoiser of pictures of ``spec``; UsageError where it cannot be told the condition."""
+    if spec.condition not in ("none", "category"):
+        raise UsageError(
+            f"A denoiser learns pictures alone or of a category, and not of a {spec.condition}: "
+            "leave condition.expert out."
+        )
+    kind, config, patch = cfg.denoiser.of(spec)
+    return Denoiser.of(kind, config, spec, patch=patch)
 
 
 def _fit(part: str, kind: str, spec: Spec) -> None:

@@ -17,21 +17,27 @@ from redraft.methods.ccoopnets import CCoopNets
 from redraft.methods.coopinit import CoopInit
 from redraft.methods.coopnets import CoopNets
 from redraft.methods.cut import Cut
+from redraft.methods.denoising import Denoising
+from redraft.methods.diffusion import Diffusion
 from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
 from redraft.methods.method import keep_nothing
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.nets.denoiser import Denoiser
 from redraft.nets.flow import Flow
 from redraft.nets.style import Style
 from redraft.recipes.ends import Condition, Target
-from redraft.recipes.networks import Networks, make_flow, make_initializer, make_solver
+from redraft.recipes.networks import Networks, make_denoiser, make_flow, make_initializer, make_solver
+from redraft.sampling.diffusion import Process
 from redraft.sampling.pool import Pool
 from redraft.spaces.bridge import represented
 from redraft.tasks import TASKS, Task
 from redraft.training import Train
 
-Built: TypeAlias = CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Fusion | Autoencoder | Solver
+Built: TypeAlias = (
+    CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Fusion | Diffusion | Autoencoder | Solver
+)
 Settings: TypeAlias = (
     CoopNets.Config
     | CCoopNets.Config
@@ -39,6 +45,7 @@ Settings: TypeAlias = (
     | Pix2Pix.Config
     | Cut.Config
     | Fusion.Config
+    | Diffusion.Config
     | Autoencoder.Config
     | Solver.Config
 )
@@ -88,6 +95,8 @@ class Run:
     @property
     def solver_steps(self) -> int:
         """K that refinement offers; 0 where the method has no solver."""
+        if isinstance(self.method, Denoising):
+            return self.method.steps
         chain = getattr(self.method, "langevin", None)
         return 0 if chain is None else int(chain.steps)
 
@@ -159,6 +168,8 @@ def build(run: Run) -> Built:
     cfg = run.method
     if isinstance(cfg, Fusion.Config):
         return Fusion(cfg, initializer=_flow(run), domains=not spec.paired)
+    if isinstance(cfg, Diffusion.Config):
+        return Diffusion(cfg, initializer=_denoiser(run), process=Process(cfg.schedule))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         solver, initializer = make_solver(run.networks, spec), make_initializer(run.networks, spec)
@@ -196,6 +207,14 @@ def _flow(run: Run) -> Flow:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         return make_flow(run.networks, spec)
+
+
+def _denoiser(run: Run) -> Denoiser:
+    if run.networks.initializer != "denoiser":
+        raise UsageError(f"{run.method_name} learns a denoiser; leave networks.initializer at denoiser.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        return make_denoiser(run.networks, run.spec)
 
 
 def _pool(run: Run, cfg: CoopNets.Config | CCoopNets.Config) -> Pool | None:

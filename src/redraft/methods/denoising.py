@@ -1,0 +1,166 @@
+"""What every method with a denoiser does: teach it, make pictures in steps, score a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from redraft.core.errors import UsageError
+from redraft.core.rng import Noise, stream
+from redraft.methods.method import Sample
+from redraft.nets.denoiser import Denoiser
+from redraft.sampling.diffusion import Moments, Predict, Process, Schedule, guide, sample
+
+HUGE = 20.0  # of guidance; beyond it there is nothing but the ends of the range
+SCORED = (0.1, 0.3, 0.5, 0.7, 0.9)  # shares of the schedule at which a picture is scored
+
+
+@dataclass(frozen=True, kw_only=True)
+class Denoising:
+    """Settings of a denoiser's teaching and sampling; every such method's ``Config`` has them."""
+
+    schedule: Schedule = Schedule()
+    scale: float = 1.0  # what is noised is this times a picture in [-1, 1]; of latents 3.5, so that sd is 1
+    guidance: float = 0.0  # w: ε_c + w (ε_c − ε_∅), whose other name is a scale of 1 + w; PITI 0.3; 0: none
+    moments: Moments = "empirical"  # what is kept of the guided noise; see sampling.diffusion.guided
+    scheduler: str = "dpm++"  # diffusers' solver; PITI's "ddpm" in 250 steps
+    draft_steps: int = 8  # of a draft
+    steps: int = 25  # K of a refined picture, from the same noise as its draft
+    null: float = 0.1  # share of the conditions that are dropped in training; Ho, Salimans 2022; PITI 0.2
+    min_snr: float = 0.0  # γ of the weights min(SNR, γ), 0: all t weigh alike; Hang et al. 2023: 5
+    bound: float = 1.0  # x̂_0 is kept within ± this times ``scale`` while sampling, 0: it is not; DDPM's
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.guidance <= HUGE:
+            raise UsageError(
+                f"method.guidance is w of ε_c + w (ε_c − ε_∅): 0 (none) to {HUGE:g}, not {self.guidance}; "
+                "what others call a guidance scale is 1 + w."
+            )
+        if min(self.draft_steps, self.steps) < 1 or max(self.draft_steps, self.steps) > self.schedule.steps:
+            raise UsageError(
+                "method.draft_steps and method.steps are at least 1 and at most schedule.steps, "
+                f"{self.schedule.steps}, not {self.draft_steps} and {self.steps}."
+            )
+        if not 0 <= self.null < 1:
+            raise UsageError(f"method.null is a share below 1, not {self.null}.")
+        if self.guidance and not self.null:
+            raise UsageError(
+                "method.guidance needs a denoiser that knows no condition too: set method.null=0.1."
+            )
+        if self.scale <= 0 or self.min_snr < 0 or self.bound < 0:
+            raise UsageError("method.scale is more than 0, method.min_snr and method.bound are 0 or more.")
+
+
+class Told(NamedTuple):
+    """What a denoiser is told beside x_t and t; None: unsaid."""
+
+    tokens: Tensor | None = None  # [N, T, D], or categories int64 [N], -1 for none
+    vector: Tensor | None = None  # [N, D]
+
+    def before(self, other: Told) -> Told:
+        """Both, one after the other; what one says and the other not cannot be."""
+        pairs = zip(self, other, strict=True)
+        return Told(*(None if a is None or b is None else torch.cat([a, b]) for a, b in pairs))
+
+
+def taught(denoiser: Denoiser, process: Process, cfg: Denoising, x: Tensor, told: Told, rng: Noise) -> Tensor:
+    """Squared error of the prediction for pictures x [N, C, s, s] in [-1, 1], each at one t: [N]."""
+    x0 = cfg.scale * x
+    steps = cfg.schedule.steps
+    t = (torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) * steps).long().clamp_max(steps - 1)
+    eps = rng.normal(*x.shape)
+    made = denoiser(process.noised(x0, eps, t), t, *told)
+    error = (made - process.target(x0, eps, t)).square()
+    if cfg.min_snr:
+        error = process.weight(t, error, cfg.min_snr) * error
+    return error.flatten(1).mean(1)
+
+
+def predictor(denoiser: Denoiser, process: Process, cfg: Denoising, told: Told, null: Told | None) -> Predict:
+    """The denoiser with its condition bound, guided away from ``null`` where there is guidance."""
+    if null is None or not cfg.guidance:
+        return lambda x_t, t: denoiser(x_t, t, *told)
+    both = told.before(null)
+    return guide(process, lambda x_t, t: denoiser(x_t, t, *both), cfg.guidance, cfg.moments)
+
+
+def pictures(
+    predict: Predict,
+    process: Process,
+    cfg: Denoising,
+    start: Tensor,
+    rng: Noise,
+    *,
+    steps: int,
+    level: float = 1.0,
+    trace: bool = False,
+) -> tuple[Tensor, list[Tensor]]:
+    """Pictures in [-1, 1] from noise ``start`` (level 1) or from drafts in [-1, 1] noised to ``level``."""
+    made, seen = sample(
+        process,
+        predict,
+        start if level == 1 else cfg.scale * start,
+        rng,
+        steps=steps,
+        scheduler=cfg.scheduler,
+        level=level,
+        bound=cfg.bound * cfg.scale,
+        trace=trace,
+    )
+    return _shown(made, cfg), [_shown(x, cfg) for x in seen]
+
+
+def draft_and_denoise(
+    denoiser: Denoiser,
+    process: Process,
+    cfg: Denoising,
+    told: Told,
+    null: Told | None,
+    n: int,
+    rng: Noise,
+    *,
+    refine: int | None = None,
+    trace: bool = False,
+) -> Sample:
+    """n drafts in ``draft_steps``, and n pictures from the same noise in K = ``refine`` (None: ``steps``)."""
+    k = cfg.steps if refine is None else refine
+    with torch.no_grad():
+        predict = predictor(denoiser, process, cfg, told, null)
+        z = rng.normal(n, *denoiser.z_shape)
+        drafts, seen = pictures(predict, process, cfg, z, rng, steps=cfg.draft_steps, trace=trace and not k)
+        images = drafts
+        if k:
+            images, seen = pictures(predict, process, cfg, z, rng, steps=k, trace=trace)
+        first = errors(denoiser, process, cfg, drafts, told)
+        last = errors(denoiser, process, cfg, images, told) if k else first
+        along = [errors(denoiser, process, cfg, x, told) for x in seen[:-1]]
+    energies = torch.stack(along) if along else first.new_zeros(0, n)
+    return Sample(drafts, images, first, last, seen, energies)
+
+
+@torch.no_grad()
+def errors(denoiser: Denoiser, process: Process, cfg: Denoising, x: Tensor, told: Told) -> Tensor:
+    """E(x, c) [N]: mean squared error of the noise told from x_t, at five t and always the same noise.
+
+    The evidence bound of Ho et al. without its weights, and so a score of how usual a picture is.
+    """
+    total = x.new_zeros(len(x))
+    for share in SCORED:
+        t = torch.full((len(x),), int(share * len(process.alpha)), device=x.device)
+        eps = _noise(share, x.shape[1:]).to(x).expand_as(x)
+        x_t = process.noised(cfg.scale * x, eps, t)
+        total += (process.noise(x_t, denoiser(x_t, t, *told), t) - eps).square().flatten(1).mean(1)
+    return total / len(SCORED)
+
+
+@cache
+def _noise(share: float, shape: torch.Size) -> Tensor:
+    return torch.randn(shape, generator=stream(0, "diffusion", str(share)))
+
+
+def _shown(x0: Tensor, cfg: Denoising) -> Tensor:
+    return (x0 / cfg.scale).clamp(-1, 1)

@@ -1,0 +1,71 @@
+"""Diffusion: a denoiser learned from pictures, that makes pictures out of noise, step by step.
+
+Ho, Jain, Abbeel. "Denoising Diffusion Probabilistic Models", NeurIPS 2020, arXiv:2006.11239; with the v
+prediction of Salimans and Ho (2022), classifier-free guidance (Ho, Salimans 2022) and the solvers of
+Lu et al. (2022). What it is for here: a prior that knows what pictures look like, for PITI to teach
+conditions to, and a slow solver beside the fast ones.
+
+    min over θ of  E ‖ D_θ(x_t, t, c) − target(x_0, ε, t) ‖²,    x_t = α_t x_0 + σ_t ε
+
+    D_θ     the denoiser                                        the initializer
+    drafts  few steps from noise; more steps from the same noise refine them
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from redraft.core.rng import Noise
+from redraft.core.types import Pair
+from redraft.methods.denoising import Denoising, Told, draft_and_denoise, errors, taught
+from redraft.methods.method import Sample, Update
+from redraft.nets.denoiser import Denoiser
+from redraft.sampling.diffusion import Process
+
+
+class Diffusion(nn.Module):
+    """A denoiser of pictures alone or of pictures of a category, and how a step teaches it."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Denoising):
+        pass
+
+    stage = ""
+
+    def __init__(self, cfg: Config, *, initializer: Denoiser, process: Process) -> None:
+        super().__init__()
+        process.scheduler(cfg.scheduler)  # refuses one that does not fit
+        self.cfg, self.initializer, self.process = cfg, initializer, process
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        return {"initializer": self.initializer}
+
+    @property
+    def refine_steps(self) -> int:
+        return self.cfg.steps
+
+    def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
+        c, x = batch
+        if c is not None:
+            dropped = torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) < self.cfg.null
+            c = torch.where(dropped, -1, c)
+        loss = taught(self.initializer, self.process, self.cfg, x, Told(c), rng).mean()
+        update(self.initializer, loss)
+        return {"loss_initializer": loss}
+
+    def generate(
+        self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
+    ) -> Sample:
+        null = None if c is None else Told(torch.full_like(c, -1))
+        return draft_and_denoise(
+            self.initializer, self.process, self.cfg, Told(c), null, n, rng, refine=refine, trace=trace
+        )
+
+    @torch.no_grad()
+    def energy(self, x: Tensor, c: Tensor | None = None) -> Tensor:
+        """How badly the denoiser tells the noise that is put on x [N]; the same noise every time."""
+        return errors(self.initializer, self.process, self.cfg, x, Told(c))
