@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import torch
 from painting import paint
+from PIL import Image
 from torch import Tensor
-from toys import IMAGE, TEXT, Cells, Letters, at_hand
+from torch.nn import functional as F
+from toys import CELL, IMAGE, TEXT, Cells, Letters, at_hand
 
 from redraft.app import represent as room
 from redraft.app.begin import pictures_key
@@ -124,6 +126,20 @@ def test_a_mirrored_view_is_what_experts_make_of_the_mirrored_picture(
     wanted, given = between.wanted(pair.target), between.given(pair.condition)
     torch.testing.assert_close(seen.target, wanted, atol=2e-3, rtol=0)  # half precision on [-1, 1]
     torch.testing.assert_close(seen.condition, given, atol=6e-3, rtol=0)
+
+
+def test_pictures_of_16_bits_are_mirrored_too(tmp_path: Path, toys: tuple[Letters, Cells]) -> None:
+    g = np.random.default_rng(0)
+    for side in ("trainA", "trainB"):
+        (tmp_path / "deep" / side).mkdir(parents=True)
+        for i in range(12):
+            deep = g.integers(0, 2**16, (SIZE, SIZE), dtype=np.uint16)
+            Image.fromarray(deep).save(tmp_path / "deep" / side / f"{i:02d}.png")
+    data, _, _, codes = made(tmp_path / "deep", "unpaired", f"target.latent={IMAGE}")
+    assert data.target.dtype == np.uint16 and codes.wanted is not None and len(codes.wanted) == 2
+    back = F.pixel_shuffle(torch.from_numpy(codes.wanted.astype(np.float32)).flatten(0, 1), CELL)
+    plain, mirrored = back.chunk(2)
+    torch.testing.assert_close(mirrored, plain.flip(-1), atol=2e-3, rtol=0)
 
 
 def test_sides_without_pairs_have_rows_of_their_own_and_one_scale(

@@ -199,8 +199,13 @@ def _views(
 
 
 def _mirrored(raw: Raw) -> Raw:
-    condition = None if raw.condition is None else raw.condition.flip(-1)
-    return raw._replace(target=raw.target.flip(-1), condition=condition)
+    condition = None if raw.condition is None else _flipped(raw.condition)
+    return raw._replace(target=_flipped(raw.target), condition=condition)
+
+
+def _flipped(pictures: Tensor) -> Tensor:
+    """Left to right, of 16 bits too, which torch does not flip."""
+    return torch.from_numpy(pictures.numpy()[..., ::-1].copy())
 
 
 def _tell_duplicates(codes: np.ndarray, most: int = 512) -> None:
