@@ -11,6 +11,7 @@ from torch import Tensor
 
 from redraft.core.types import Spec
 from redraft.methods.fusion import nats
+from redraft.nets import regression
 from redraft.nets.flow import Flow, FlowConfig
 from redraft.nets.regression import READ, Regression
 
@@ -55,6 +56,15 @@ def test_a_map_is_told_by_the_places_around() -> None:
     line = Regression(Spec(size=8, channels=6, condition="picture", width=4, side=8))
     assert line.fit(c, x) > 0.999
     torch.testing.assert_close(line(c), x, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("most", [400, 399, 267, 200, 100])
+def test_it_is_found_from_all_columns_of_maps(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    monkeypatch.setattr(regression, "PLACES", most)
+    c, x = torch.zeros(50, 1, 4, 4), torch.arange(4.0).expand(50, 1, 4, 4)
+    line = Regression(Spec(size=4, channels=1, condition="picture", width=1, side=4))
+    line.fit(c, x)
+    assert abs(float(line(c).mean()) - 1.5) < 0.1
 
 
 def test_large_pictures_are_averaged() -> None:
