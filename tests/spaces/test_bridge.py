@@ -228,7 +228,8 @@ def test_principal_components_of_a_latent_are_vectors_of_the_whole_picture() -> 
     torch.testing.assert_close(other.wanted(x), z)
 
 
-def test_more_components_than_examples_have_are_refused() -> None:
+@pytest.mark.parametrize(("examples", "says"), [(6, "components=5 or less"), (2, r"components=0 \(all")])
+def test_more_components_than_examples_have_are_refused(examples: int, says: str) -> None:
     bridge = Bridge(spec(), nothing, target=blocks(), components=9)
-    with pytest.raises(UsageError, match="target.components"):
-        bridge.fit(None, bridge.look(torch.rand(6, 3, 16, 16)))
+    with pytest.raises(UsageError, match=says):  # what it says is a number that can be had
+        bridge.fit(None, bridge.look(torch.rand(examples, 3, 16, 16)))

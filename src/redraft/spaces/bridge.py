@@ -134,8 +134,9 @@ class Bridge(nn.Module):
         mean, axes, spread = principal(some.flatten(1), self.components)
         if len(axes) < self.components:
             raise UsageError(
-                f"{len(some)} examples have no more than {len(axes)} principal components: set "
-                f"target.components to that, or to less."
+                f"{len(some)} examples have {len(axes)} principal components, fewer than the "
+                f"{self.components} to be made: set target.components={len(axes) if len(axes) > 1 else 0}"
+                + (" or less." if len(axes) > 1 else " (all numbers of the latent).")
             )
         self.mean.copy_(mean.view(self.latent))
         self.axes.copy_(axes)
