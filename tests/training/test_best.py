@@ -75,6 +75,15 @@ def test_it_is_given_up_when_nothing_has_become_better_for_long() -> None:
     assert not found.given_up(PATIENCE * (100 + EVERY) - 1) and found.given_up(PATIENCE * (100 + EVERY))
 
 
+def test_that_it_was_given_up_is_told() -> None:
+    left, net = iter([1.0, 2.0, 2.0]), nn.Linear(1, 1)
+    method = type("Method", (nn.Module,), {"networks": {"net": net}})()
+    found = Best(lambda method: next(left), CPU)
+    found.look(method, 50)
+    assert "ends at step" not in str(found.settle(method, 100))
+    assert "Training ends at step 300" in str(found.settle(method, 300))
+
+
 def test_without_a_measure_nothing_is_looked_for() -> None:
     nothing = Best(None, CPU)
     nothing.look(nn.Linear(1, 1), 50)

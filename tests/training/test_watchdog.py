@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -13,7 +14,7 @@ from redraft.core.errors import DataError, Diverged, UsageError
 from redraft.core.types import Pair
 from redraft.training import Outcome, Progress, checkpoint, train, trainer
 from redraft.training.drafts import compare
-from redraft.training.watchdog import CALM, Fault, Watchdog
+from redraft.training.watchdog import CALM, TRIES, Fault, Watchdog
 
 RATES = {"solver": 1e-3, "initializer": 2e-3}
 
@@ -238,6 +239,15 @@ def test_a_generator_without_z_ignores_nothing(tmp_path: Path) -> None:
     method.initializer.z_shape = (0,)
     method.initializer.forward = lambda z, c: plain(z.new_zeros(len(z), *shape), c)
     assert not train(method, tiny.batch_at, settings(steps=210), tmp_path / "run").events
+
+
+@pytest.mark.parametrize("chain", [True, False])
+def test_a_shorter_chain_is_advised_where_there_is_one(chain: bool) -> None:
+    dog = Watchdog(["initializer"], None, None, SimpleNamespace(**({"langevin": 1} if chain else {})))
+    dog.tries = TRIES
+    with pytest.raises(Diverged) as told:
+        dog.act(Fault("it failed", "initializer"), 500, 400)
+    assert ("langevin" in str(told.value)) == chain and "train.clip (1.0)" in str(told.value)
 
 
 def test_tries_are_forgiven_after_a_long_calm() -> None:

@@ -179,10 +179,10 @@ class Watchdog:
         names = [fault.network] if fault.network else self.networks
         if self.tries > TRIES:
             rates = ", ".join(f"train.lr.{n}" for n in names)
+            chain = " or a smaller method.langevin.delta" * hasattr(self.settings, "langevin")
             raise Diverged(
                 f"Training failed {self.tries} times, the last at step {step}: {fault.sentence}. Lower "
-                f"{rates} by ten, or set train.clip (1.0) or a smaller method.langevin.delta; "
-                "the last sound state is saved."
+                f"{rates} by ten, or set train.clip (1.0){chain}; the last sound state is saved."
             )
         by = 0.1 if back_to <= self.last_try or step < SETTLED else 0.5
         self.last_try = max(back_to, self.last_try)
