@@ -45,15 +45,19 @@ def quality(model: Model, held_out: Pair, asked: Asked) -> str:
 
 
 def ceiling(between: Bridge, pictures: Tensor, most: int = 64) -> tuple[str, float] | None:
-    """What a target's expert gives back of real pictures [N, C, S, S], as a sentence and its PSNR in dB."""
+    """What a target's latent gives back of real pictures [N, C, S, S], as a sentence and its PSNR in dB."""
     if between.target is None or between.target.kind == "generator" or not len(pictures):
         return None
     x = pictures[:: -(-len(pictures) // most)]
     back = between.view(between.wanted(x.to(between.mean.device))).cpu()
     decibels = float(psnr(back, x).mean())
+    name, n = between.target.name, between.components
+    who, them = (
+        (f"Of {name}'s latent {n} principal components give", "them") if n else (f"{name} gives", "it")
+    )
     return (
-        f"{between.target.name} gives held-out pictures back with PSNR {decibels:.1f} dB; what is made "
-        "through it can be no truer.",
+        f"{who} held-out pictures back with PSNR {decibels:.1f} dB; what is made through {them} can be no "
+        "truer.",
         decibels,
     )
 

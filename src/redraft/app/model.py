@@ -148,7 +148,8 @@ class Model:
         """What ``condition`` says in the manner of a picture: its residual under its own condition ``of``.
 
         One picture, by a fusion alone. Without ``of`` the category under which the exemplar is likeliest.
-        ``strength`` 0 gives the exemplar back as the target's expert sees it, 1 the new condition's picture.
+        ``strength`` 0 gives the exemplar back as the target's expert sees it (or as its principal components
+        have it, where those are made), 1 the new condition's picture.
         """
         method = self.method
         if isinstance(method, Fusion) and method.domains:

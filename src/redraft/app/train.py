@@ -38,7 +38,7 @@ from redraft.app.show import say
 from redraft.app.told import card, next_lines, tell_captions, tell_few, tell_skipped
 from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.types import Pair
-from redraft.data import Folder, Report
+from redraft.data import Folder, Report, captioned
 from redraft.data.check import check
 from redraft.evaluation.calibration import Calibration
 from redraft.evaluation.cost import peak, reset_peak
@@ -156,8 +156,13 @@ def plan(
         )
     find = partial(ends, method=method, assignments=list(settings), begun=begun)
     made, between = _between(report, name, size, find)
-    pictures = between.target.draws or len(report.folder.examples["train"])
+    pictures = between.target.draws or len(_learnt(report.folder, name).examples["train"])
     return RECIPES[recipe](made, method, pictures, seed, between)
+
+
+def _learnt(folder: Folder, task: str) -> Folder:
+    """Of a folder what a task learns from: words are learnt from captioned pictures alone."""
+    return captioned(folder) if task == "text" else folder
 
 
 def chosen(folder: Folder, task: str | None, method: str | None) -> tuple[str, str]:

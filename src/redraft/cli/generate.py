@@ -32,7 +32,8 @@ def generate(
         str | None, typer.Option(metavar="CONDITION", help="What that picture shows: its own condition.")
     ] = None,
     strength: Annotated[
-        float | None, typer.Option(help="With --like: 0 = that picture, 1 = the condition's.")
+        float | None,
+        typer.Option(help="With --like: 0 = that picture as the model sees it, 1 = the condition's."),
     ] = None,
     temperature: options.Temperature = None,
     bits: Annotated[int, typer.Option(help="8 or 16 bits a channel.")] = 8,
