@@ -51,7 +51,6 @@ class Dense(nn.Sequential):
     """
 
     def __init__(self, width: int, embed: int, norm: Norm) -> None:
-        self.batch = norm == "batch"
         layers: list[nn.Module] = []
         for n in (width, HIDDEN, HIDDEN):
             normed = {"layer": nn.LayerNorm, "batch": nn.BatchNorm1d, "none": nn.Identity}[norm]
