@@ -12,12 +12,13 @@ from tests.nets.tiny_priors import alone, diffusers, net, pipeline, scheduler, v
 
 from redraft.core import config
 from redraft.core.errors import BundleError, UsageError
-from redraft.core.rng import stream
+from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Spec
+from redraft.nets.denoiser import Denoiser
 from redraft.nets.experts import load as load_expert
 from redraft.nets.prior import read
 from redraft.recipes.prior import FLOWS, NOISED, Prior, fit, load, schedule_of
-from redraft.sampling.diffusion import Process, Schedule, levels
+from redraft.sampling.diffusion import Process, Schedule, levels, sample
 from redraft.spaces.bridge import REACH, Bridge
 
 
@@ -137,6 +138,26 @@ def test_the_latent_of_a_prior_in_the_hub_has_the_name_that_every_machine_knows(
     folder = pipeline(tmp_path / "sd", unet=unet, scheduler=scheduler(), vae=vae(4))
     monkeypatch.setattr("redraft.recipes.prior.read", lambda name: read(str(folder)))
     assert load("owner/tiny").prior.latent == "image:owner/tiny/vae"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_a_prior_makes_the_pictures_that_diffusers_makes_of_it(prediction: str, tmp_path: Path) -> None:
+    network, rule = net().eval(), {"prediction_type": prediction, "beta_schedule": "scaled_linear"}
+    loaded = load(str(alone(tmp_path / "p", network, scheduler("PNDMScheduler", **rule))))
+    made = scheduler("DDIMScheduler", **rule, timestep_spacing="trailing", clip_sample=False)
+    made.set_timesteps(10)
+    x = noise = torch.randn(2, 3, 16, 16, generator=stream(3))
+    spec = Spec(size=16, channels=3, condition="none")
+    kind, settings_, patch = loaded.prior.denoiser.of(spec)
+    denoiser = Denoiser.of(kind, settings_, spec, patch=patch).eval()
+    denoiser.fill(loaded.state)
+    process = Process(loaded.prior.schedule)
+    ours, _ = sample(process, denoiser, noise, BatchNoise(stream(4)), steps=10, scheduler="ddim")
+    with torch.no_grad():
+        for t in made.timesteps:
+            x = made.step(network(x, t).sample, t, x).prev_sample
+    torch.testing.assert_close(ours, x, rtol=1e-3, atol=1e-3)
 
 
 def test_what_does_not_fit_is_told_what_would(tmp_path: Path) -> None:
