@@ -31,8 +31,8 @@ class Hand:
     def __post_init__(self) -> None:
         if not 0 <= self.dropped <= 1 or not 0 <= self.jitter <= 0.2:
             raise UsageError(
-                "A hand leaves out (dropped) a share of the lines between 0 and 1, and jitters by a share of "
-                f"the side between 0 and 0.2, not {self.dropped:g} and {self.jitter:g}."
+                "A hand's dropped is a share of the page between 0 and 1, and its jitter a share of the side "
+                f"between 0 and 0.2, not {self.dropped:g} and {self.jitter:g}."
             )
 
     @property
