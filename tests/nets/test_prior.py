@@ -129,6 +129,17 @@ def test_weights_in_half_precision_are_read_as_float32(tmp_path: Path) -> None:
     torch.testing.assert_close(state["conv_in.weight"], network.float().conv_in.weight)
 
 
+def test_weights_in_several_files(tmp_path: Path) -> None:
+    network = net()
+    alone(tmp_path / "prior", network)
+    (tmp_path / "prior" / WEIGHTS).unlink()
+    with quiet("diffusers"):
+        network.save_pretrained(tmp_path / "prior", max_shard_size="50KB")
+    assert len(list((tmp_path / "prior").glob("*.safetensors"))) > 1
+    _, state = read(str(tmp_path / "prior"))
+    assert all(torch.equal(t, state[k]) for k, t in network.state_dict().items())
+
+
 def test_the_fingerprint_is_of_settings_and_weights_not_of_the_place(tmp_path: Path) -> None:
     network = net()
     a = read(str(alone(tmp_path / "a", network)))[0].fingerprint
