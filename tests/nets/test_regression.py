@@ -91,3 +91,20 @@ def test_a_flow_begins_at_the_gaussian_of_the_rest(regression: bool) -> None:
     entropy = 0.5 * math.log(2 * math.pi * math.e * s**2)
     assert (abs(held - entropy) < 0.02) if regression else (held > entropy + 0.5)
     torch.testing.assert_close(flow(flow.inverse(x, c)[0], c).detach(), x, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("examples", [10, 40, 200])
+def test_new_examples_do_not_lie_far_out_where_a_condition_has_more_numbers_than_there_are_examples(
+    examples: int,
+) -> None:
+    """The line goes through the examples that it was found from, or nearly so; others lie beside it."""
+    flow = Flow(spec("vector", 384), FlowConfig(blocks=2, width=16))
+    weights, mixed = normal(384, 6, seed=1) / 384**0.5, normal(30, 384, seed=9)
+
+    def drawn(n: int, seed: int) -> tuple[Tensor, Tensor]:
+        c = normal(n, 30, seed=seed) @ mixed
+        return (c @ weights + 0.05 * normal(n, 6, seed=seed + 1))[..., None, None], c
+
+    flow.begin(*drawn(examples, 2))
+    v = flow.inverse(*drawn(200, 4))[0].detach()
+    assert 0.5 < float(v.square().mean()) < 6  # 1 wanted

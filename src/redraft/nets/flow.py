@@ -139,7 +139,7 @@ class Flow(Initializer):
                 "all alike: give more pictures, or look for duplicates with: redraft data check."
             )
         if self.regression is not None:
-            self.regression.fit(c, x)
+            x = widened(x, self.regression, c)
         mode = self.training
         self.eval()  # batch norm in H would otherwise count these examples
         self._inverse(x, c, lambda layer, y: layer.begin(y) if isinstance(layer, ActNorm) else None)
@@ -162,6 +162,17 @@ class Flow(Initializer):
     def _leave(self, y: Tensor) -> Tensor:
         """[N, d], or maps on any grid -> [N, C, s, s]."""
         return folded(y, self.z_shape[-1]).reshape(-1, *self.z_shape)
+
+
+def widened(x: Tensor, line: Regression, c: Any) -> Tensor:
+    """x with as much beside the line, which is fitted to it here, as new examples have.
+
+    Those that it is found from lie nearer to it; on it, where they are fewer than a condition has numbers.
+    """
+    told = line.fit(c, x)
+    drawn = line(c)
+    beside = (1 - told) * (x - x.mean((0, 2, 3), keepdim=True)).square().mean()
+    return torch.lerp(drawn, x, (beside / (x - drawn).square().mean().clamp_min(1e-12)).sqrt().clamp_min(1.0))
 
 
 class Level(nn.Module):
