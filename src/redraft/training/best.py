@@ -52,9 +52,9 @@ class Best:
             sharding.let_go(net)
         sharding.fill(method.state_dict(), self.weights)
         ended = f"Training ends at step {step}, as nothing became better. " * self.given_up(step)
-        return (
-            f"{ended}The weights of step {self.step} are kept: pictures held back from training are told best "
-            f"there ({self.value:.3f}, at step {step} {self.last:.3f})."
+        return ended + (
+            f"The weights of step {self.step} are kept: pictures held back from training are told best there "
+            f"({self.value:.3f}, at step {step} {self.last:.3f})."
         )
 
     def state(self) -> dict[str, Any]:
