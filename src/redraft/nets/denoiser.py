@@ -37,7 +37,7 @@ class DenoiserConfig:
     kind: str = ""  # a class of diffusers; "": ours, a UNet2DConditionModel by what follows
     config: str = ""  # its config.json, where kind is given
     patch: int = 2  # each patch x patch square of the picture is one place with patch² times the channels
-    channels: tuple[int, ...] = (48, 96, 96)  # of each level; from one to the next the grid is halved
+    channels: tuple[int, ...] = (32, 64, 96)  # of each level; from one to the next the grid is halved
     blocks: int = 1  # residual blocks a level; one more on the way up
     attention: int = 8  # largest grid whose places attend to one another and to the tokens
     tokens: int = 96  # D: width of the condition's tokens

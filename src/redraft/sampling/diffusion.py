@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -212,11 +213,13 @@ def sample(
     whole = min(max(1, round(steps / level)), len(process.alpha))  # steps of this size from noise
     times = even_times(len(process.alpha), whole)[-max(1, round(whole * level)) :]
     begin = whole - len(times)
-    if scheduler in FLOW_SOLVERS:
-        grid = [float(process.sigma[t]) for t in even_times(len(process.alpha), whole)]
-        solver.set_timesteps(sigmas=grid, device=x.device)
-    else:
-        solver.set_timesteps(whole, device=x.device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # diffusers makes numpy's of torch's numbers
+        if scheduler in FLOW_SOLVERS:
+            grid = [float(process.sigma[t]) for t in even_times(len(process.alpha), whole)]
+            solver.set_timesteps(sigmas=grid, device=x.device)
+        else:
+            solver.set_timesteps(whole, device=x.device)
     solver.set_begin_index(begin)
     if level < 1:
         x = process.noised(x, rng.normal(*x.shape), _every(x, times[0]))
