@@ -148,6 +148,15 @@ def test_a_run_goes_on_with_the_copy_of_an_autoencoder_that_is_gone(
 # --- resume
 
 
+def test_other_components_are_those_of_another_run(cli: Cli, words: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    line = ["fuse", words, "--from", TEXT, "--to", IMAGE, *SMALL[:-1], f"--out={run}"]
+    assert cli(*line, "--set=target.components=4", "--steps=2").status == 0
+    said = cli(*line, "--set=target.components=5", "--steps=3", "--resume")
+    assert said.status == 1 and "begun with target.components = 4, not 5" in said.err, said.err
+    assert said.err.count("\n") == 1
+
+
 class Killed(BaseException):
     pass
 

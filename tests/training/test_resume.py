@@ -14,7 +14,7 @@ from runs import dies_at, killed, metrics, once, settings, suicide, weights
 
 from redraft.core.errors import CheckpointError, Interrupted, UsageError
 from redraft.core.types import Pair
-from redraft.training import Progress, checkpoint, train
+from redraft.training import Progress, checkpoint, folder, train
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +212,13 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UsageError, match="cannot be used .Not a directory.; choose another"):
         once(tmp_path / "file" / "run", settings(steps=3))
+
+
+@pytest.mark.parametrize("text", [None, "{", "just words"])
+def test_settings_that_cannot_be_read_are_left_to_the_checkpoints(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "run.yaml").write_text(text)
+    folder.refuse_another_run(tmp_path, {"seed": 1})
+    (tmp_path / "run.yaml").write_text("seed: 2\n")
+    with pytest.raises(CheckpointError, match="seed = 2, not 1"):
+        folder.refuse_another_run(tmp_path, {"seed": 1})

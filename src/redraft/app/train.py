@@ -51,7 +51,7 @@ from redraft.tasks import TASKS, Task
 from redraft.training import pick_device
 from redraft.training import train as fit
 from redraft.training.checkpoint import saved
-from redraft.training.folder import refuse_another, resumable
+from redraft.training.folder import refuse_another, refuse_another_run, resumable
 from redraft.training.processes import barrier, processes, rank, world
 
 HELD_OUT = 512  # real pairs whose energies are kept for the score
@@ -228,6 +228,9 @@ def fit_run(
     between = bridge(run, device, out if begun and (out / COPIES).is_dir() else copies)
     if run.target.draws:
         training = drawn(run, between)
+    config = {**run.to_dict(), "data": pictures_key(training)}
+    if begun:
+        refuse_another_run(out, config)
     method = build(run)
     if initial is not None and initial.state is not None and isinstance(method, Solver):
         try:
@@ -266,7 +269,7 @@ def fit_run(
             out,
             seed=run.seed,
             resume=resume,
-            config={**run.to_dict(), "data": pictures_key(training)},
+            config=config,
             draw=drawer(run, few, device, view),
             measure=measured(method, training, run, device, see),
             report=tell,

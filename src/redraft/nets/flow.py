@@ -167,7 +167,7 @@ class Flow(Initializer):
 def widened(x: Tensor, line: Regression, c: Any) -> Tensor:
     """x with as much beside the line, which is fitted to it here, as new examples have.
 
-    Those that it is found from lie nearer to it; on it, where they are fewer than a condition has numbers.
+    Those that it is found from lie nearer to it: on it, where they are fewer than a condition has numbers.
     """
     told = line.fit(c, x)
     drawn = line(c)

@@ -91,6 +91,16 @@ def refuse_other_settings(saved: dict[str, Any], config: dict[str, Any], out: Pa
         )
 
 
+def refuse_another_run(out: Path, config: dict[str, Any]) -> None:
+    """The same by run.yaml, before anything is computed; where that cannot be read the checkpoints tell."""
+    try:
+        begun = yaml.safe_load((out / "run.yaml").read_text("utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return
+    if isinstance(begun, dict):
+        refuse_other_settings(begun, config, out)
+
+
 def difference(
     saved: dict[str, Any], config: dict[str, Any], free: Iterable[str] = ()
 ) -> tuple[str, Any, Any] | None:
