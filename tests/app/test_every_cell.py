@@ -28,6 +28,12 @@ CHAIN = ["method.langevin.steps=1"]
 OF = {
     "fusion": ["networks.flow.blocks=2", "networks.flow.width=8"],
     "diffusion": ["networks.denoiser.channels=[16]", "method.steps=3", "method.draft_steps=2"],
+    "piti": [
+        "networks.encoder.width=8",
+        "networks.encoder.heads=2",
+        "method.steps=3",
+        "method.draft_steps=2",
+    ],
     "autoencoder": ["networks.autoencoder.width=4"],
     "coopinit": ["coopinit.share=0.5", *CHAIN],
 }
@@ -83,17 +89,25 @@ def given(task: str, folder: Path) -> str | None:
 
 def generator(task: str, run: Run, out: Path) -> Path:
     """A model of another method whose generator ``solver`` refines: fresh weights will do."""
-    from redraft.app.model import Model
-    from redraft.evaluation.calibration import Calibration
-
     method = method_for(
         task, {"none": "gan", "category": "gan", "text": "gan", "unpaired": "cut"}.get(task, "pix2pix")
     )
     ends = Ends(condition=run.condition, target=run.target)
-    theirs = RECIPES["modern"](run.task, method, 6, 0, ends).override(TINY)
-    Model(theirs, build(theirs), Calibration.of(torch.zeros(4), None, None)).save_pretrained(
-        out, "a generator"
-    )
+    return saved(RECIPES["modern"](run.task, method, 6, 0, ends).override(TINY), out)
+
+
+def prior(out: Path) -> Path:
+    """A diffusion model of colour pictures alone."""
+    run = RECIPES["modern"](TASKS["none"](size=SIZE, channels=3), "diffusion", 6)  # type: ignore[call-arg]
+    return saved(run.override(OF["diffusion"]), out)
+
+
+def saved(run: Run, out: Path) -> Path:
+    from redraft.app.model import Model
+    from redraft.evaluation.calibration import Calibration
+
+    nothing = Calibration.of(torch.zeros(4), None, None)
+    Model(run, build(run), nothing).save_pretrained(out, "fresh weights")
     return out
 
 
@@ -109,6 +123,8 @@ def test_a_marked_cell_trains_and_makes_pictures(
         of = TASKS[task].of(open_folder(str(folder)), SIZE)
         made_for = RECIPES["modern"](of, "coopinit", 6, 0, ends(of, method, settings))
         more["initializer"] = str(generator(task, made_for, tmp_path / "theirs"))
+    if method == "piti":
+        more["prior"] = str(prior(tmp_path / "theirs"))
     own = [] if method == "solver" else settings  # a solver has its initializer's experts
     run = train(
         str(folder),

@@ -14,6 +14,7 @@ import redraft
 from redraft.core.rng import stream
 from redraft.core.types import Pair
 from redraft.methods import METHODS
+from redraft.methods.piti import STAGES, Piti
 from redraft.recipes import RECIPES, Run, build
 from redraft.tasks.category import CategoryToPicture
 from redraft.tasks.none import Nothing
@@ -59,6 +60,8 @@ SUBJECTS = {
     "fusion, unpaired": ("fusion", UNPAIRED),
     "diffusion": ("diffusion", NOTHING),
     "diffusion, category": ("diffusion", CATEGORY),
+    "piti": ("piti", PICTURE),
+    "piti, learned": ("piti", PICTURE),
     "solver": ("solver", NOTHING),
     "solver, picture": ("solver", PICTURE),
 }
@@ -71,6 +74,7 @@ DENOISER = [
     "method.steps=2",
     "method.draft_steps=1",
 ]
+ENCODER = ["networks.encoder.width=8", "networks.encoder.heads=2", "networks.encoder.layers=1"]
 FLOW = ["networks.flow.blocks=2", "networks.flow.width=8", "networks.flow.embed=4"]
 SETTINGS = {
     "gan, residual": ["networks.solver=residual", "networks.initializer=residual", "method.loss=hinge"],
@@ -86,6 +90,8 @@ SETTINGS = {
         "method.start=0.4",
     ],
     **{f"diffusion{kind}": DENOISER for kind in ("", ", category")},
+    "piti": [*DENOISER, *ENCODER],
+    "piti, learned": [*DENOISER, *ENCODER, "networks.encoder.null=learned", "method.carry=weights"],
     **{f"fusion{kind}": FLOW for kind in ("", ", category", ", picture", ", unpaired")},
 }
 
@@ -174,6 +180,8 @@ def gradients(name: str, run: Run, done: float) -> dict[str, torch.Tensor]:
     update, got = Update(method.networks, run.train), {}
     update.set_rates(1e-6, {})
     update.done = done
+    if isinstance(method, Piti):  # none of its stages is passed over
+        method.stage = STAGES[[0.0, 0.35, 0.9].index(done)]
     for key, adam in update.optimizers.items():
 
         def keep(adam: torch.optim.Optimizer, *_: object, key: str = key) -> None:
@@ -210,6 +218,8 @@ def stages(run: Run) -> tuple[float, ...]:
     """Shares of the training in which all its stages are met."""
     if getattr(run.method, "adversarial", 0):
         return (0.9,)  # earlier there is no contest
+    if isinstance(run.method, Piti.Config):
+        return (0.0, 0.35, 0.9)
     return (0.0, 0.9) if run.coopinit.share else (0.0,)
 
 

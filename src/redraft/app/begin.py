@@ -39,10 +39,10 @@ def seen(
     if between.open:
         return None
     codes = represent(training, run, between, pictures_key(training), device)
-    if scales is None:
+    scales = scales or {}
+    if scales.keys() != between.scales().keys():  # a prior's are of the target alone
         codes.fit(between)
-    else:
-        between.rescale(scales)
+    between.rescale(scales)
     return partial(codes.see, between)
 
 
@@ -76,7 +76,10 @@ def measured(
 ) -> Measure | None:
     """How well a fusion tells training pictures that are held back from it; None for other methods."""
     left = held_back(run, training)
-    if not left or not isinstance(method, Fusion):
+    if not isinstance(method, Fusion) or not method.cfg.hold_back:
+        return None
+    if not left:
+        say(f"These are too few to hold every {method.cfg.hold_back}th back: the weights kept are the last.")
         return None
     every = pairs(training, run, device, run.seed, most=MEASURED, see=see, every=left)
     parts = [Pair(c, x) for c, x in every]

@@ -26,7 +26,7 @@ def load(name: str) -> Expert:
     BundleError say what is wrong with the name or the folder.
     """
     kind, _, what = name.partition(":")
-    if kind in ("text", "image", "generator") and what and _ours(Path(what)):
+    if kind in ("text", "image", "generator") and what and ours(Path(what)):
         return _of_model(Path(what), kind, name)
     return experts.load(name)
 
@@ -125,7 +125,7 @@ class Generator(Expert):
         return z[..., None, None]
 
 
-def _ours(place: Path) -> bool:
+def ours(place: Path) -> bool:
     """Whether a folder is a run or a model of redraft, whole or not."""
     if (place / "model").is_dir():
         return True
@@ -146,8 +146,8 @@ def _of_model(place: Path, kind: str, name: str) -> Expert:
         return Autoencoder(model, name)
     if method == "diffusion":
         raise UsageError(
-            f"{place} is a diffusion model, which makes a picture in many passes, so it is no expert; it is a "
-            "prior for --method piti."
+            f"{place} is a diffusion model, which makes a picture in many passes, so it is no expert; it is "
+            "a prior for --method piti."
         )
     if kind == "generator" and not encodes and given in ("none", "category"):
         return Generator(model, name)

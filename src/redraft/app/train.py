@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from redraft.app import foreign
+from redraft.app import prior as priors
 from redraft.app.alone import alone
 from redraft.app.begin import begin, measured, pictures_key, seen
 from redraft.app.bridges import COPIES, Viewed, bridge, ends, is_end, keep, kept_scales
@@ -63,6 +64,7 @@ def train(
     task: str | None = None,
     method: str | None = None,
     initializer: str | None = None,
+    prior: str | None = None,
     recipe: str = "modern",
     size: int | None = None,
     steps: int | None = None,
@@ -75,13 +77,15 @@ def train(
     settings: Iterable[str] = (),
 ) -> Path:
     """Train and return the run's folder. What is not given is chosen from the folder, and said."""
-    refuse_empty(DATA=data, initializer=initializer, out=out)
+    refuse_empty(DATA=data, initializer=initializer, prior=prior, out=out)
     refuse_seed(seed)
     assignments = refuse_settings(settings)
     refuse_length(steps, minutes)
     where = pick_device(device)
     with processes(where):
         initial = foreign.given(initializer, method, out, resume)
+        begins = priors.given(prior, method, out, resume)
+        method = "piti" if begins else method
         before = None if initial is None or initial.run is None else initial.run.task_name
         unpaired = (task or only_task(method) or before) == "unpaired"
         report = checked(data, direction, unpaired=unpaired)
@@ -89,7 +93,7 @@ def train(
             tell_captions(report.folder, task, method)
             name, method = chosen(report.folder, task, method)
             begun = _begun(_place(out, data, name, method)) if resume else None
-            run = plan(report, name, method, recipe, size, seed, assignments, begun)
+            run = plan(report, name, method, recipe, size, seed, assignments, begun, begins)
         else:
             refuse_experts(assignments)
             run = foreign.plan(initial, report, task, recipe, size, seed)
@@ -101,7 +105,7 @@ def train(
         if resume:
             resumable(place)  # before a folder is made
         with alone(place, "train"):
-            fit_run(report.folder, run, place, where, resume=resume, initial=initial)
+            fit_run(report.folder, run, place, where, resume=resume, initial=initial, begins=begins)
         for line in next_lines(report.folder, run, place, direction):
             say(line)
         barrier()
@@ -141,10 +145,11 @@ def plan(
     seed: int,
     settings: Iterable[str] = (),
     begun: Path | None = None,
+    begins: priors.Given | None = None,
 ) -> Run:
     """The run that suits the folder, with what the user wishes; of ``settings`` the experts' are met here.
 
-    ``begun`` is the folder of a run that is gone on with.
+    ``begun`` is the folder of a run that is gone on with, ``begins`` the prior of method piti.
     """
     if recipe not in RECIPES:
         raise unknown("recipe", recipe, RECIPES)
@@ -154,10 +159,14 @@ def plan(
             "Method solver refines an initializer that is there already: train it with redraft train DATA "
             "--method solver --initializer MODEL; redraft compare takes it as a finished run."
         )
-    find = partial(ends, method=method, assignments=list(settings), begun=begun)
+    if method == "piti" and begins is None:
+        raise UsageError(f"{priors.NEEDED}; redraft compare takes it as a finished run.")
+    lines, begun = priors.with_latent(list(settings), begins), begun or priors.place(begins)
+    find = partial(ends, method=method, assignments=lines, begun=begun)
+    size = size or (begins.px if begins else None) or None
     made, between = _between(report, name, size, find)
     pictures = between.target.draws or len(_learnt(report.folder, name).examples["train"])
-    return RECIPES[recipe](made, method, pictures, seed, between)
+    return priors.begun_with(RECIPES[recipe](made, method, pictures, seed, between), begins)
 
 
 def _learnt(folder: Folder, task: str) -> Folder:
@@ -210,10 +219,11 @@ def fit_run(
     *,
     resume: bool = False,
     initial: foreign.Given | None = None,
+    begins: priors.Given | None = None,
 ) -> Path:
     """Train a run on a folder, then write the model with its calibration into ``out``/model.
 
-    ``initial``: what its initializer has learnt before, and where.
+    ``initial``: what its initializer has learnt before, and where; ``begins``: its prior.
     """
     begun = resume and resumable(out)
     if not resume:
@@ -224,7 +234,7 @@ def fit_run(
     held_out = store(folder, "test", run)
     tell_skipped(training, held_out)
     tell_few(run, len(training))
-    copies = None if initial is None else initial.place
+    copies = priors.place(begins) if initial is None else initial.place
     between = bridge(run, device, out if begun and (out / COPIES).is_dir() else copies)
     if run.target.draws:
         training = drawn(run, between)
@@ -240,6 +250,7 @@ def fit_run(
                 "The settings networks.* make another network than the initializer is; leave out those of "
                 "the initializer: --initializer MODEL sets them."
             ) from None
+    priors.fill(method, run, begins)
     method = method.to(device)
     counts = ", ".join(f"{name} {parameters(net):,}" for name, net in method.networks.items())
     say(
@@ -249,6 +260,8 @@ def fit_run(
     scales = kept_scales(out) if begun else None
     if scales is None and initial is not None:
         scales = initial.scales
+    if scales is None and begins is not None:
+        scales = begins.loaded.scales
     see = seen(training, run, between, device, scales)
     keep(between, out)
     if foreign_ := unknown_words(between.condition, training.captions):
@@ -274,6 +287,7 @@ def fit_run(
             measure=measured(method, training, run, device, see),
             report=tell,
         )
+    priors.settle(method, run)
     if rank() == 0:
         known = gathered(pairs(training, run, device, run.seed, most=20_000))
         about = {

@@ -22,6 +22,13 @@ def train(
             help="For method solver: a run or model, an ONNX file, or a latest_net_G.pth, which it refines.",
         ),
     ] = None,
+    prior: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="For method piti: a run of method diffusion, or a diffusers model (folder or hub name).",
+        ),
+    ] = None,
     recipe: Annotated[str, typer.Option(help="modern, or classic: the papers' own settings.")] = "modern",
     size: Size = None,
     steps: Steps = None,
@@ -41,6 +48,7 @@ def train(
         task=task,
         method=method,
         initializer=initializer,
+        prior=prior,
         recipe=recipe,
         size=size,
         steps=steps,

@@ -10,6 +10,7 @@ from redraft.methods.cut import Cut
 from redraft.methods.diffusion import Diffusion
 from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
+from redraft.methods.piti import Piti
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
 
@@ -22,6 +23,7 @@ METHODS: dict[str, Any] = {
     "coopinit": CoopInit,
     "fusion": Fusion,
     "diffusion": Diffusion,
+    "piti": Piti,
     "solver": Solver,
     "autoencoder": Autoencoder,
 }

@@ -40,6 +40,7 @@ from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.modern import initialised, modern
 from redraft.recipes.networks import Networks
+from redraft.recipes.piti import classic_piti
 from redraft.recipes.run import Reading, Run
 from redraft.sampling.diffusion import Schedule
 from redraft.sampling.langevin import Langevin
@@ -52,6 +53,8 @@ def classic(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = 
     """The run as released; ``pictures`` bounds the batch."""
     if method == "fusion":
         return _fusion(task, pictures, seed, ends)
+    if method == "piti":
+        return classic_piti(task, pictures, seed, ends)
     if ends != NO_EXPERTS:
         raise UsageError(f"--recipe classic is the paper's, and {method} there works on pixels; use modern.")
     if method == "coopinit":

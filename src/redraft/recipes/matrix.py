@@ -15,6 +15,8 @@ def why_not(method: str, task: str) -> str | None:
         return "an autoencoder learns pictures alone (task none); other methods then work in its latent space"
     if method == "diffusion" and task not in ("none", "category"):
         return "a diffusion model here learns pictures alone or of categories (tasks none, category)"
+    if method == "piti" and task in NO_PICTURE:
+        return "PITI starts from a picture; diffusion makes pictures of nothing or of a category"
     if method == "coopnets" and task != "none":
         return "CoopNets has no condition; ccoopnets is the same algorithm with one"
     if method == "ccoopnets" and task == "none":
@@ -29,7 +31,7 @@ def why_not(method: str, task: str) -> str | None:
         return "CUT translates pictures; gan makes them from nothing, a category or words"
     if method == "cut" and task != "unpaired":
         return "CUT learns from two sides without pairs (task unpaired); pix2pix makes use of pairs"
-    if method in ("ccoopnets", "pix2pix") and task == "unpaired":
+    if method in ("ccoopnets", "pix2pix", "piti") and task == "unpaired":
         return f"{method} learns from pairs, which two unrelated sides are not; cut needs none"
     return None
 

@@ -20,6 +20,7 @@ from redraft.recipes.autoencoder import modern_autoencoder
 from redraft.recipes.ends import NO_EXPERTS, Ends, Target
 from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.networks import Networks
+from redraft.recipes.piti import modern_piti
 from redraft.recipes.run import Reading, Run, Settings
 from redraft.sampling.langevin import Langevin
 from redraft.spaces.bridge import REACH, represented
@@ -41,6 +42,8 @@ def modern(task: Task, method: str, pictures: int, seed: int = 0, ends: Ends = N
         return initialised(modern(task, adversarial_for(task), pictures, seed, ends))
     if method == "autoencoder":
         return modern_autoencoder(task, pictures, seed)
+    if method == "piti":
+        return modern_piti(task, pictures, seed, ends)
     if method == "fusion":
         ends = replace(ends, target=_components(task.spec, ends, pictures))
     spec = represented(task.spec, ends.condition.shape, ends.target.made)

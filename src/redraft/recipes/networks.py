@@ -9,6 +9,7 @@ from typing import Literal
 from redraft.core.errors import UsageError
 from redraft.core.types import Spec
 from redraft.nets.autoencoder import AutoencoderConfig, AutoencoderNet
+from redraft.nets.condition_encoder import EncoderConfig
 from redraft.nets.denoiser import Denoiser, DenoiserConfig
 from redraft.nets.flow import Flow, FlowConfig
 from redraft.nets.foreign import Foreign, make
@@ -41,6 +42,8 @@ class Networks:
     dropout: bool = False  # initializer pix2pix: the published noise, three layers of dropout, drawn from z
     flow: FlowConfig = FlowConfig()  # of initializer flow
     denoiser: DenoiserConfig = DenoiserConfig()  # of initializer denoiser
+    encoder: EncoderConfig = EncoderConfig()  # of method piti: what a condition is told by
+    lora: int = 0  # of method piti: rank of the adapters through which alone a large prior learns; 0: none
     autoencoder: AutoencoderConfig = AutoencoderConfig()  # of initializer autoencoder
     foreign: Foreign | None = None  # where the initializer came from, when it was trained elsewhere
 

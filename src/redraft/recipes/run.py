@@ -21,14 +21,17 @@ from redraft.methods.denoising import Denoising
 from redraft.methods.diffusion import Diffusion
 from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
-from redraft.methods.method import keep_nothing
+from redraft.methods.method import Keep, keep_nothing
+from redraft.methods.piti import Piti
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.nets.condition_encoder import ConditionEncoder
 from redraft.nets.denoiser import Denoiser
 from redraft.nets.flow import Flow
 from redraft.nets.style import Style
 from redraft.recipes.ends import Condition, Target
 from redraft.recipes.networks import Networks, make_denoiser, make_flow, make_initializer, make_solver
+from redraft.recipes.prior import Prior
 from redraft.sampling.diffusion import Process
 from redraft.sampling.pool import Pool
 from redraft.spaces.bridge import represented
@@ -36,7 +39,7 @@ from redraft.tasks import TASKS, Task
 from redraft.training import Train
 
 Built: TypeAlias = (
-    CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Fusion | Diffusion | Autoencoder | Solver
+    CoopNets | CCoopNets | Gan | Pix2Pix | Cut | CoopInit | Fusion | Diffusion | Piti | Autoencoder | Solver
 )
 Settings: TypeAlias = (
     CoopNets.Config
@@ -46,6 +49,7 @@ Settings: TypeAlias = (
     | Cut.Config
     | Fusion.Config
     | Diffusion.Config
+    | Piti.Config
     | Autoencoder.Config
     | Solver.Config
 )
@@ -74,6 +78,7 @@ class Run:
     coopinit: CoopInit.Config = CoopInit.Config()  # for the adversarial methods
     condition: Condition = Condition()
     target: Target = Target()
+    prior: Prior = Prior()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -137,6 +142,7 @@ class Run:
             coopinit=config.from_dict(CoopInit.Config, sections.get("coopinit", {}), "coopinit."),
             condition=config.from_dict(Condition, sections.get("condition", {}), "condition."),
             target=config.from_dict(Target, sections.get("target", {}), "target."),
+            prior=config.from_dict(Prior, sections.get("prior", {}), "prior."),
             recipe=sections["recipe"],
             seed=sections["seed"],
         )
@@ -170,12 +176,14 @@ def build(run: Run) -> Built:
         return Fusion(cfg, initializer=_flow(run), domains=not spec.paired)
     if isinstance(cfg, Diffusion.Config):
         return Diffusion(cfg, initializer=_denoiser(run), process=Process(cfg.schedule))
+    # what a condition fixes are pixels: in a latent space they are put back into what is decoded
+    keep = keep_nothing if run.condition.expert or run.target.latent else run.task.keep
+    if isinstance(cfg, Piti.Config):
+        return _piti(run, cfg, keep)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         solver, initializer = make_solver(run.networks, spec), make_initializer(run.networks, spec)
     nets: dict[str, Any] = {"solver": solver, "initializer": initializer}
-    # what a condition fixes are pixels: in a latent space they are put back into what is decoded
-    keep = keep_nothing if run.condition.expert or run.target.latent else run.task.keep
     if isinstance(cfg, CoopNets.Config):
         return CoopNets(cfg, **nets, pool=_pool(run, cfg))
     if isinstance(cfg, CCoopNets.Config):
@@ -215,6 +223,21 @@ def _denoiser(run: Run) -> Denoiser:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         return make_denoiser(run.networks, run.spec)
+
+
+def _piti(run: Run, cfg: Piti.Config, keep: Keep) -> Piti:
+    """A prior's network with fresh weights; app/prior.py fills in its own before training."""
+    if cfg.schedule != (run.prior.schedule if run.prior.name else cfg.schedule):
+        raise UsageError("method.schedule is what the prior has learnt with: leave it out.")
+    if run.networks.initializer != "denoiser":
+        raise UsageError("PITI's initializer is a denoiser; leave networks.initializer at denoiser.")
+    spec, nets = run.spec, run.networks
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)
+        kind, config, patch = nets.denoiser.of(spec)
+        initializer = Denoiser.of(kind, config, spec, patch=patch)
+        encoder = ConditionEncoder(spec, nets.encoder, tokens=initializer.tokens)
+    return Piti(cfg, encoder=encoder, initializer=initializer, process=Process(cfg.schedule), keep=keep)
 
 
 def _pool(run: Run, cfg: CoopNets.Config | CCoopNets.Config) -> Pool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -24,9 +25,13 @@ READ = ("AutoencoderKL", "AutoencoderTiny")
 
 
 class Latent(Expert):
-    """A diffusers autoencoder; representations are scaled and shifted as diffusion models see them."""
+    """A diffusers autoencoder; representations are scaled and shifted as diffusion models see them.
+
+    Of one that lies in a folder (``folder``) a bundle that is built on it takes a copy.
+    """
 
     net: Any
+    folder: Path | None = None
 
     def __init__(self, net: Any, name: str) -> None:
         super().__init__(
@@ -49,7 +54,8 @@ class Latent(Expert):
         return (int(self.net.config.latent_channels), side, side)
 
     def decides(self) -> str:
-        return f"{type(self.net).__name__} {sorted(self.net.config.items(), key=str)}"
+        told = {k: v for k, v in self.net.config.items() if not k.startswith("_")}  # not where it lies
+        return f"{type(self.net).__name__} {sorted(told.items(), key=str)}"
 
     def represent(self, given: Tensor) -> Tensor:
         made = self.net.encode(given)
@@ -78,4 +84,6 @@ def autoencoder(what: str) -> Latent:
 
         net, found = getattr(diffusers, kind).from_pretrained(folder, **how)
     refuse_gaps(folder, found)
-    return Latent(net, name)
+    made = Latent(net, name)
+    made.folder = folder if Path(what).is_dir() else None
+    return made

@@ -1,0 +1,195 @@
+"""PITI: a pretrained diffusion model, told by a picture what to show.
+
+Wang, Zhang, Zhang, Bo, Chen, Chen, Wen. "Pretraining is All You Need for Image-to-Image Translation",
+arXiv:2205.12952. A denoiser ε_θ that has been trained on other pictures, and without pairs, knows what
+pictures look like. A condition encoder E learns to speak to it in tokens, as words do:
+
+    x_t = α_t x_0 + σ_t ε        min E ‖ε_θ(x_t, t, E(y)) − ε‖²
+
+    1  encoder               E learns; θ is frozen
+    2  dropped conditions    E learns on, a share of the conditions null; θ is frozen
+    3  joint                 E and θ learn
+
+    ε̂ = ε_c + w (ε_c − ε_∅), normalised        guided sampling (sampling/diffusion.guided)
+
+Here y is c, and θ predicts what its own schedule says (ε, v, x_0, a flow). A prior that has never heard of
+words gets new layers for tokens (nets/denoiser.py), which learn with E.
+
+Otherwise than published: stages are shares of one training; frozen means eval mode and no gradients, where
+the released code leaves dropout on, of which here is none in any stage; t is drawn evenly (there by the size
+of its losses); no term for a learned variance, which a prior may have and nobody reads here; few steps of a
+second-order solver (there 250 of the first order, at random). The upsampler is methods/upsampler.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from redraft.core.errors import UsageError
+from redraft.core.rng import Noise
+from redraft.core.types import Pair
+from redraft.methods.denoising import (
+    Denoising,
+    Told,
+    draft_and_denoise,
+    errors,
+    pictures,
+    predictor,
+    taught,
+)
+from redraft.methods.method import Keep, Sample, Update, keep_nothing
+from redraft.methods.thinking import still
+from redraft.nets.condition_encoder import ConditionEncoder
+from redraft.nets.denoiser import Denoiser
+from redraft.sampling.diffusion import Process
+
+STAGES = ("encoder", "dropped conditions", "joint")
+
+
+class Piti(nn.Module):
+    """A condition encoder E (``encoder``) and a pretrained denoiser θ (``initializer``)."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config(Denoising):
+        encoder: float = 0.3  # share of the training for stage 1; released code 200,000 steps
+        dropped: float = 0.1  # share for stage 2, of what is left at most; released code 60,000 steps
+        null: float = 0.2  # share of the conditions that are null in stages 2 and 3; released code 0.2
+        carry: Literal["average", "weights"] = "average"  # of E into the next stage; released code: average
+        optimizers: Literal["reset", "keep"] = "reset"  # what each stage begins with; released code: reset
+        guidance: float = 0.3  # w; released code 0.3, there 1 + w = 1.3
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            for name in ("encoder", "dropped"):
+                if not 0 <= getattr(self, name) <= 1:
+                    raise UsageError(
+                        f"method.{name} is a share of the training, 0 to 1, not {getattr(self, name)}."
+                    )
+
+    def __init__(
+        self,
+        cfg: Config,
+        *,
+        encoder: ConditionEncoder,
+        initializer: Denoiser,
+        process: Process,
+        keep: Keep = keep_nothing,
+    ) -> None:
+        super().__init__()
+        process.scheduler(cfg.scheduler)  # refuses one that does not fit
+        self.cfg, self.process, self.keep = cfg, process, keep
+        self.encoder, self.initializer = encoder, initializer
+        self.stage = ""
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        return {"encoder": self.encoder, "initializer": self.initializer}
+
+    @property
+    def refine_steps(self) -> int:
+        return self.cfg.steps
+
+    # ---- training
+
+    def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
+        self._enter(update)
+        first, _, last = (self.stage == name for name in STAGES)
+        c, x = batch
+        assert c is not None
+        dropped = None if first else torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) < self.cfg.null
+        with nullcontext() if last else self._frozen():
+            loss = taught(*self._denoiser, x, self._told(self.encoder(c, dropped)), rng).mean()
+        learns = last or self.initializer.added()
+        update.together([self.encoder, *([self.initializer] if learns else [])], loss)
+        return {"loss_initializer": loss}
+
+    @contextmanager
+    def _frozen(self) -> Iterator[None]:
+        """Inside, nothing that the denoiser has learnt before gets a gradient.
+
+        Layers that have been added to it, so that it hears of tokens, learn with E.
+        """
+        with still(self.initializer):
+            for p in self.initializer.added():
+                p.requires_grad_(True)
+            yield
+
+    def _enter(self, update: Update) -> None:
+        """Go on to the stage that is due. None is passed over, so that a short run has a step of each."""
+        stages = self._stages()
+        names = list(stages)
+        due = next((i for i, end in enumerate(stages.values()) if update.done < end - 1e-9), len(names) - 1)
+        at = names.index(self.stage) if self.stage else -1
+        now = names[min(max(due, at), at + 1)]
+        if self.stage and now != self.stage:
+            for net in self.networks.values():
+                if self.cfg.carry == "average":
+                    update.take_average(net)
+                if self.cfg.optimizers == "reset":
+                    update.restart(net)
+        self.stage = now
+        self.initializer.eval()  # dropout draws from nothing that a resumed run could draw from again
+
+    def _stages(self) -> dict[str, float]:
+        """The stages that this training has, with the share of it at which each ends."""
+        shares = (self.cfg.encoder, self.cfg.dropped, 1 - self.cfg.encoder - self.cfg.dropped)
+        ends = accumulate(shares)
+        return {n: end for n, s, end in zip(STAGES, shares, ends, strict=True) if s > 1e-9}
+
+    # ---- making pictures
+
+    @torch.no_grad()
+    def generate(
+        self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
+    ) -> Sample:
+        """Drafts of ``cfg.draft_steps``, pictures of K steps (0: the drafts), both from one noise x_T."""
+        assert c is not None
+        told = self._told(self.encoder(c))
+        made = draft_and_denoise(*self._denoiser, told, self._null(n), n, rng, refine=refine, trace=trace)
+        if self.keep is keep_nothing:
+            return made
+        drafts, images = self.keep(made.drafts, c), self.keep(made.images, c)
+        return made._replace(
+            drafts=drafts,
+            images=images,
+            draft_energies=errors(*self._denoiser, drafts, told),
+            energies=errors(*self._denoiser, images, told),
+            trace=[self.keep(x, c) for x in made.trace],
+        )
+
+    @torch.no_grad()
+    def revise(self, drafts: Tensor, c: Tensor, rng: Noise, level: float, steps: int) -> Tensor:
+        """Another method's drafts [N, C, H, W] noised to ``level``, in (0, 1], and denoised from there.
+
+        At level 1 nothing is left of a draft; the lower, the more is kept (SDEdit; arXiv:2108.01073).
+        """
+        start = rng.normal(*drafts.shape) if level == 1 else drafts
+        predict = predictor(*self._denoiser, self._told(self.encoder(c)), self._null(len(c)))
+        made, _ = pictures(predict, self.process, self.cfg, start, rng, steps=steps, level=level)
+        return self.keep(made, c)
+
+    @torch.no_grad()
+    def energy(self, x: Tensor, c: Tensor | None) -> Tensor:
+        """How badly θ tells the noise that is put on x [N], told of c; the same noise every time."""
+        assert c is not None
+        return errors(*self._denoiser, x, self._told(self.encoder(c)))
+
+    # ---- what the denoiser is told
+
+    @property
+    def _denoiser(self) -> tuple[Denoiser, Process, Config]:
+        return self.initializer, self.process, self.cfg
+
+    def _told(self, tokens: Tensor) -> Told:
+        """Places are read as words are; the last token, of the whole picture, is added to the time."""
+        return Told(tokens[:, :-1], self.encoder.vector(tokens))
+
+    def _null(self, n: int) -> Told | None:
+        return self._told(self.encoder.null(n)) if self.cfg.guidance else None
