@@ -33,7 +33,9 @@ Predict = Callable[[Tensor, Tensor], Tensor]  # (x_t [N, C, H, W], t int64 [N]) 
 GET = 'pip install "redraft[diffusion]"'
 PURE = 1e-6  # α below which x_t is noise and nothing else
 LARGEST = 0.999  # β at most; Nichol, Dhariwal 2021
-SOLVERS = ("dpm++", "ddim", "ddpm", "sde-dpm++", "unipc")  # of schedules that keep the variance
+NOISIEST = -4.0  # log α/σ below which a picture is not yet begun
+SECOND, NOISY = ("dpm++", "sde-dpm++"), ("ddpm", "sde-dpm++")  # of second order; with draws of their own
+SOLVERS = ("dpm++", "sde-dpm++", "ddim", "ddpm")  # of schedules that keep the variance
 FLOW_SOLVERS = ("flow-euler",)
 
 
@@ -171,19 +173,31 @@ class Process:
 
         if flow:
             return diffusers.FlowMatchEulerDiscreteScheduler(num_train_timesteps=len(self.alpha))
-        common = {
-            "trained_betas": betas(self.schedule).numpy(),
-            "prediction_type": "sample",
-            "solver_order": 1 if name in ("ddim", "ddpm") else 2,
-            "final_sigmas_type": "zero",
-            "timestep_spacing": "trailing",  # begins where nothing but noise is left: arXiv:2305.08891
-        }
-        if name == "unipc":
-            return diffusers.UniPCMultistepScheduler(num_train_timesteps=len(self.alpha), **common)
-        kind = "sde-dpmsolver++" if name in ("ddpm", "sde-dpm++") else "dpmsolver++"
         return diffusers.DPMSolverMultistepScheduler(
-            num_train_timesteps=len(self.alpha), algorithm_type=kind, **common
+            num_train_timesteps=len(self.alpha),
+            trained_betas=betas(self.schedule).numpy(),
+            prediction_type="sample",
+            algorithm_type="sde-dpmsolver++" if name in NOISY else "dpmsolver++",
+            solver_order=2 if name in SECOND else 1,
+            final_sigmas_type="zero",
         )
+
+    def times(self, name: str, begin: int, steps: int) -> list[int]:
+        """``steps`` times from ``begin`` − 1 downwards, at which a solver looks.
+
+        Even in t, begun where nothing but noise is left (Lin et al. 2024, arXiv:2305.08891); of the second
+        order even in log α/σ (Lu et al. 2022), without which few steps lose what is fine: of independent
+        N(0, 0.06²) 8 steps of dpm++ keep 97 % of the deviation, even in t 27 %.
+        """
+        if name not in SECOND:
+            return [round(begin - i * begin / steps) - 1 for i in range(steps)]
+        rise = (self.alpha / self.sigma).log().flip(0)  # of t = T − 1 … 0
+        wanted = torch.linspace(max(float(rise[-begin]), NOISIEST), float(rise[-1]), steps, dtype=rise.dtype)
+        found = len(rise) - 1 - torch.searchsorted(rise, wanted).clamp_max(len(rise) - 1)
+        times = [begin - 1]
+        for i, t in enumerate(found.tolist()[1:], 1):
+            times.append(min(max(t, steps - 1 - i), times[-1] - 1))  # each one its own
+        return times
 
 
 @torch.no_grad()
@@ -210,17 +224,14 @@ def sample(
             f"The level of noise is a share of the schedule, above 0 and at most 1, not {level}."
         )
     solver = process.scheduler(scheduler)
-    whole = min(max(1, round(steps / level)), len(process.alpha))  # steps of this size from noise
-    times = even_times(len(process.alpha), whole)[-max(1, round(whole * level)) :]
-    begin = whole - len(times)
+    begin = max(1, round(level * len(process.alpha)))
+    times = process.times(scheduler, begin, min(steps, begin))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # diffusers makes numpy's of torch's numbers
         if scheduler in FLOW_SOLVERS:
-            grid = [float(process.sigma[t]) for t in even_times(len(process.alpha), whole)]
-            solver.set_timesteps(sigmas=grid, device=x.device)
+            solver.set_timesteps(sigmas=[float(process.sigma[t]) for t in times], device=x.device)
         else:
-            solver.set_timesteps(whole, device=x.device)
-    solver.set_begin_index(begin)
+            solver.set_timesteps(timesteps=times, device=x.device)
     if level < 1:
         x = process.noised(x, rng.normal(*x.shape), _every(x, times[0]))
     seen = []
@@ -231,13 +242,8 @@ def sample(
             clean = clean.clamp(-bound, bound)
         if trace:
             seen.append(clean)
-        x = _step(solver, scheduler, clean, solver.timesteps[begin + i], x, float(process.sigma[t]), rng)
+        x = _step(solver, scheduler, clean, solver.timesteps[i], x, float(process.sigma[t]), rng)
     return x, [*seen, x] if trace else []
-
-
-def even_times(total: int, steps: int) -> list[int]:
-    """``steps`` times t from T − 1 downwards, evenly spaced ("trailing")."""
-    return [round(total - i * total / steps) - 1 for i in range(steps)]
 
 
 def _every(x: Tensor, t: int) -> Tensor:
@@ -247,7 +253,7 @@ def _every(x: Tensor, t: int) -> Tensor:
 def _step(solver: Any, name: str, clean: Tensor, t: Tensor, x: Tensor, sigma: float, rng: Noise) -> Tensor:
     if name in FLOW_SOLVERS:
         return solver.step((x - clean) / sigma, t, x, return_dict=False)[0]
-    noisy = {"variance_noise": rng.normal(*x.shape)} if name in ("ddpm", "sde-dpm++") else {}
+    noisy = {"variance_noise": rng.normal(*x.shape)} if name in NOISY else {}
     return solver.step(clean, t, x, return_dict=False, **noisy)[0]
 
 
