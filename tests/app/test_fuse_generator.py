@@ -141,6 +141,14 @@ def test_tasks_whose_conditions_follow_from_pictures(
     assert made.images.shape == (2, 3, SIZE, SIZE) and not torch.equal(made.images[0], made.images[1])
 
 
+def test_what_pictures_are_drawn_of_has_no_components(
+    cli: Cli, sea: Path, waves: Waves, tmp_path: Path
+) -> None:
+    said = fuse(cli, sea, tmp_path / "run", "--task=upscale", "--set=target.components=4", "--steps=2")
+    assert said.status == 2 and "is for an autoencoder" in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
 def test_words_become_what_a_generator_of_categories_makes(
     cli: Cli, sea: Path, waves: Waves, tmp_path: Path
 ) -> None:

@@ -145,6 +145,18 @@ def test_a_run_goes_on_with_the_copy_of_an_autoencoder_that_is_gone(
     assert said.status == 2 and "not here any more" in said.err and str(run / "experts") in said.err
 
 
+# --- held back
+
+
+@pytest.mark.parametrize(("every", "told"), [(4, False), (20, True)])
+def test_that_too_few_are_there_to_be_held_back_is_told(
+    cli: Cli, words: Path, tmp_path: Path, every: int, told: bool
+) -> None:
+    line = ["fuse", words, "--from", TEXT, "--to", IMAGE, *SMALL, "--steps=2"]
+    said = cli(*line, f"--set=method.hold_back={every}", f"--out={tmp_path / 'run'}")
+    assert said.status == 0 and ("too few to hold every 20th back" in said.out) == told, said.err
+
+
 # --- resume
 
 

@@ -56,6 +56,11 @@ def ends(task: Task, method: str, assignments: Iterable[str], begun: Path | None
         )
     if target.latent:
         made = _decoder(target.latent, begun)
+        if made.kind == "generator" and target.components:
+            raise UsageError(
+                f"target.components is for an autoencoder; {made.name} draws its pictures of numbers that are "
+                "independent of each other: leave it out."
+            )
         target = replace(
             target,
             latent=made.name,
