@@ -58,8 +58,8 @@ def ends(task: Task, method: str, assignments: Iterable[str], begun: Path | None
         made = _decoder(target.latent, begun)
         if made.kind == "generator" and target.components:
             raise UsageError(
-                f"target.components is for an autoencoder; {made.name} draws its pictures of numbers that are "
-                "independent of each other: leave it out."
+                f"target.components is for an autoencoder; {made.name} draws its pictures of numbers that "
+                "are independent of each other: leave it out."
             )
         target = replace(
             target,
