@@ -181,31 +181,27 @@ def test_killed_in_each_stage_it_goes_on_without_the_priors_folder(
 
 
 def test_bad_priors_are_refused_in_a_sentence(cli: Cli, pairs: Path, prior: Path, tmp_path: Path) -> None:
-    line = ["train", pairs, "--steps=2", "--device=cpu", *SET]
+    line, run = ["train", pairs, "--steps=2", "--device=cpu", *SET], tmp_path / "run"
 
     def refused(*more: object) -> str:
-        said = cli(*line, *more)
+        said = cli(*line, f"--out={tmp_path / 'nothing'}", *more)
         assert said.status in (1, 2) and said.err.count("\n") == 1 and "Traceback" not in said.err
         return said.err
 
-    assert "--prior NAME: a run trained here (redraft train DATA --method diffusion)" in refused(
-        "--method=piti"
-    )
-    assert "--prior is for --method piti" in refused("--method=pix2pix", f"--prior={prior}")
+    with_it = f"--prior={prior}"
+    needed = "--prior NAME: a run trained here (redraft train DATA --method diffusion)"
+    assert needed in refused("--method=piti")
+    assert "--prior is for --method piti" in refused("--method=pix2pix", with_it)
     assert "--prior is empty" in refused("--prior=")
     assert "is no diffusion model" in refused(f"--prior={pairs}")
-    run = tmp_path / "run"
-    assert cli(*line, f"--prior={prior}", f"--out={run}").status == 0
+    assert "PITI starts from a picture" in refused("--task=none", with_it)
+    six = alone(tmp_path / "six", net(channels=6))
+    assert "a prior for 3 channels fits" in refused(f"--prior={six}")
+    for setting in ("method.schedule.steps=50", "method.scale=2", "networks.denoiser.patch=1"):
+        assert "is as the prior has learnt with it" in refused(with_it, f"--set={setting}")
+    assert not (tmp_path / "nothing").exists()
+
+    assert cli(*line, with_it, f"--out={run}").status == 0
     torch.manual_seed(9)
     other = alone(tmp_path / "other")
     assert "has other weights" in refused(f"--prior={other}", f"--out={run}", "--resume")
-    assert "method.schedule is what the prior" in refused(
-        f"--prior={prior}", "--set=method.schedule.steps=50"
-    )
-    assert "a prior for 1 channels fits" in refused(
-        f"--prior={alone(tmp_path / 'six', net(channels=6))}"
-    ).replace("3 channels", "1 channels")
-    assert (
-        "PITI starts from a picture"
-        in cli("train", pairs, "--task=none", "--method=piti", f"--prior={prior}").err
-    )

@@ -6,8 +6,6 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from redraft.app.experts import ours
 from redraft.app.model import Model
 from redraft.app.show import say
@@ -19,6 +17,7 @@ from redraft.recipes import Run
 from redraft.recipes.prior import Loaded, Prior, fit, load
 from redraft.recipes.run import Built
 from redraft.training.checkpoint import saved
+from redraft.training.folder import settings_of
 
 HOW = (
     "a run trained here (redraft train DATA --method diffusion), a diffusers model's folder, or its name in "
@@ -62,9 +61,9 @@ def given(name: str | None, method: str | None, out: str | None, resume: bool) -
 
 def _begun(out: Path) -> Given | None:
     """The prior of the run in ``out``, whose weights are in its checkpoints."""
-    if not saved(out / "checkpoints") or not (out / "run.yaml").exists():
+    values = settings_of(out) if saved(out / "checkpoints") else None
+    if values is None:
         return None
-    values = yaml.safe_load((out / "run.yaml").read_text(encoding="utf-8"))
     values.pop("data", None)
     run = Run.from_dict(values)
     if not run.prior.name:
@@ -139,10 +138,12 @@ def fill(method: Built, run: Run, given: Given | None) -> None:
     """Give a fresh method the prior's weights, and the adapters through which a large one learns."""
     if given is None or not isinstance(method, Piti):
         return
+    if given.loaded.state:
+        where = f"the latent space of {run.target.latent}" if run.target.latent else "pixels"
+        fresh = ", with fresh weights" * run.prior.fresh
+        say(f"Prior: {given.prior.name}, a {method.initializer.kind} of {where}{fresh}.")
     if given.loaded.state and not run.prior.fresh:
         method.initializer.fill(given.loaded.state)
-        where = f"the latent space of {run.target.latent}" if run.target.latent else "pixels"
-        say(f"Prior: {given.prior.name}, a {method.initializer.kind} of {where}.")
     if run.networks.lora:
         adapt(method.initializer.net, run.networks.lora)
 

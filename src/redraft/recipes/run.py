@@ -227,8 +227,10 @@ def _denoiser(run: Run) -> Denoiser:
 
 def _piti(run: Run, cfg: Piti.Config, keep: Keep) -> Piti:
     """A prior's network with fresh weights; app/prior.py fills in its own before training."""
-    if cfg.schedule != (run.prior.schedule if run.prior.name else cfg.schedule):
-        raise UsageError("method.schedule is what the prior has learnt with: leave it out.")
+    if run.prior.name:
+        _as_learnt("method.schedule", cfg.schedule, run.prior.schedule)
+        _as_learnt("method.scale", cfg.scale, run.prior.scale)
+        _as_learnt("networks.denoiser", run.networks.denoiser, run.prior.denoiser)
     if run.networks.initializer != "denoiser":
         raise UsageError("PITI's initializer is a denoiser; leave networks.initializer at denoiser.")
     spec, nets = run.spec, run.networks
@@ -238,6 +240,11 @@ def _piti(run: Run, cfg: Piti.Config, keep: Keep) -> Piti:
         initializer = Denoiser.of(kind, config, spec, patch=patch)
         encoder = ConditionEncoder(spec, nets.encoder, tokens=initializer.tokens)
     return Piti(cfg, encoder=encoder, initializer=initializer, process=Process(cfg.schedule), keep=keep)
+
+
+def _as_learnt(key: str, mine: object, its: object) -> None:
+    if mine != its:
+        raise UsageError(f"{key} is as the prior has learnt with it: leave it out.")
 
 
 def _pool(run: Run, cfg: CoopNets.Config | CCoopNets.Config) -> Pool | None:
