@@ -167,6 +167,9 @@ def test_other_components_are_those_of_another_run(cli: Cli, words: Path, tmp_pa
     said = cli(*line, "--set=target.components=5", "--steps=3", "--resume")
     assert said.status == 1 and "begun with target.components = 4, not 5" in said.err, said.err
     assert said.err.count("\n") == 1
+    (run / "run.yaml").write_text("{")  # which is written anew
+    said = cli(*line, "--set=target.components=4", "--steps=3", "--resume")
+    assert said.status == 0, said.err
 
 
 class Killed(BaseException):

@@ -8,8 +8,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from redraft.app.begin import pictures_key
 from redraft.app.examples import store
 from redraft.app.refuse import refuse_file, refuse_settings
@@ -21,7 +19,7 @@ from redraft.data import Folder, Report
 from redraft.hub import bundle
 from redraft.methods import METHODS
 from redraft.recipes.run import Run
-from redraft.training.folder import difference
+from redraft.training.folder import difference, settings_of
 
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]*")
 SECTIONS = tuple(f.name for f in fields(Run) if f.name not in ("recipe", "seed"))
@@ -183,7 +181,7 @@ def refuse_other(out: Path, planned: Sequence[Planned], folder: Folder) -> None:
     if out.is_dir() and any(out.iterdir()) and not ours & {p.name for p in out.iterdir()}:
         raise UsageError(f"{out} holds other files than a comparison of ours; give another --out.")
     for p in planned:
-        begun = _begun(p.place)
+        begun = settings_of(p.place)
         if p.run is None or begun is None:
             continue
         if change := difference(begun, p.run.to_dict()):
@@ -194,9 +192,3 @@ def refuse_other(out: Path, planned: Sequence[Planned], folder: Folder) -> None:
             )
         if begun.get("data") != pictures_key(store(folder, "train", p.run, margin=True)):
             raise UsageError(f"The pictures have changed since {p.place} was begun: give another --out.")
-
-
-def _begun(place: Path) -> dict[str, Any] | None:
-    """The settings of a run that was begun in this folder."""
-    file = place / "run.yaml"
-    return yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else None

@@ -6,7 +6,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import Tensor
 
 from redraft.app.check import suited
@@ -21,6 +20,7 @@ from redraft.recipes import RECIPES, Run
 from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.tasks import TASKS, Task
 from redraft.training.checkpoint import saved
+from redraft.training.folder import settings_of
 
 OF_THE_FOLDER = ("half", "made")  # of a task: how a folder holds what is given
 FIXED = ("names", "classes", "palette")  # of a task: what an initializer has learnt the meaning of
@@ -60,9 +60,9 @@ def given(model: str | None, method: str | None, out: str | None, resume: bool) 
 
 def _begun(out: Path) -> Given | None:
     """The initializer of the run in ``out``, whose weights are in its checkpoints."""
-    if not saved(out / "checkpoints") or not (out / "run.yaml").exists():
+    values = settings_of(out) if saved(out / "checkpoints") else None
+    if values is None:
         return None
-    values = yaml.safe_load((out / "run.yaml").read_text(encoding="utf-8"))
     values.pop("data", None)
     run = Run.from_dict(values)
     return None if run.networks.foreign is None else Given(run.networks.foreign, None, run)

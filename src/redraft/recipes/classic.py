@@ -178,7 +178,8 @@ def _fusion(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
         raise UsageError(
             "--recipe classic is the paper's, whose flow makes vectors, and "
             f"{ends.target.latent or 'the target'} has {spec.channels} x {spec.size} x {spec.size} numbers: "
-            "use --recipe modern, or an autoencoder with networks.autoencoder.latent=vector."
+            "use --recipe modern, --set target.components=128, or an autoencoder with "
+            "networks.autoencoder.latent=vector."
         )
     if task.spec.condition == "sentence":
         blocks, embed, batch = 24, max(256, spec.channels), 16

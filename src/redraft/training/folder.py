@@ -93,12 +93,17 @@ def refuse_other_settings(saved: dict[str, Any], config: dict[str, Any], out: Pa
 
 def refuse_another_run(out: Path, config: dict[str, Any]) -> None:
     """The same by run.yaml, before anything is computed; where that cannot be read the checkpoints tell."""
+    if begun := settings_of(out):
+        refuse_other_settings(begun, config, out)
+
+
+def settings_of(out: Path) -> dict[str, Any] | None:
+    """The settings in run.yaml; None where it cannot be read."""
     try:
         begun = yaml.safe_load((out / "run.yaml").read_text("utf-8"))
     except (OSError, ValueError, yaml.YAMLError):
-        return
-    if isinstance(begun, dict):
-        refuse_other_settings(begun, config, out)
+        return None
+    return begun if isinstance(begun, dict) else None
 
 
 def difference(
