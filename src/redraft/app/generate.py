@@ -15,6 +15,7 @@ from redraft.app.model import Model, refuse_counts
 from redraft.app.refuse import refuse_empty, refuse_seed
 from redraft.app.show import one_first, say, write_trace
 from redraft.app.story import distinct, stem
+from redraft.app.told import why_unscored
 from redraft.core import images
 from redraft.core.errors import DataError, UsageError
 from redraft.training.processes import barrier, gather_rows, processes, rank, world
@@ -86,9 +87,10 @@ def generate(
             scores.append(torch.stack([made.percentiles, novelty]))
         mine = torch.stack(scores) if scores else torch.zeros(0, 2, variants)
         scored = gather_rows(mine.to(maker.device), len(asked)).cpu()
-        judge = "the solver" if maker.run.solver_steps else "the model"
-        than = "of its generator's draws" if maker.run.target.draws else "of real held-out pictures"
-        _tell(paths, asked, scored, time.monotonic() - begun, f"{than}, says {judge}")
+        unscored = why_unscored(maker.run, maker.about)
+        _tell(paths, asked, scored, time.monotonic() - begun, "" if unscored else _judged(maker))
+        if unscored:
+            say(unscored)
         if alike:
             say("The variants are alike: this model makes one picture of a condition, whatever the noise.")
         barrier()
@@ -194,21 +196,27 @@ def _tell_size(maker: Model, words: list[str]) -> None:
         say(f"All pictures are made at {size} px, whatever the size of the input.")
 
 
+def _judged(maker: Model) -> str:
+    judge = "the solver" if maker.run.solver_steps else "the model"
+    than = "of its generator's draws" if maker.run.target.draws else "of real held-out pictures"
+    return f"{than}, says {judge}"
+
+
 def _tell(
     paths: list[list[Path]], asked: list[str | None], scores: Tensor, seconds: float, judged: str
 ) -> None:
-    """A line a picture, or one for many; scores [conditions, 2, variants]: percentiles, novelty."""
+    """A line a picture, or one for many; scores [conditions, 2, variants]: percentiles, novelty.
+
+    ``judged``: better than what, and who says so; "" where nobody can.
+    """
     count = sum(map(len, paths))
     if count > MANY:
-        median = float(scores[:, 0].median())
-        say(
-            f"{count} pictures in {paths[0][0].parent}, {seconds:.0f} s. The median one is better than "
-            f"{median:.0f} % {judged}."
-        )
+        median = f" The median one is better than {float(scores[:, 0].median()):.0f} % {judged}."
+        say(f"{count} pictures in {paths[0][0].parent}, {seconds:.0f} s.{median if judged else ''}")
     for word, files, (percentiles, novelty) in zip(asked, paths, scores, strict=True):
         if count <= MANY:
             for path, share in zip(files, percentiles.tolist(), strict=True):
-                say(f"{path}  better than {share:.0f} % {judged}")
+                say(f"{path}  better than {share:.0f} % {judged}" if judged else str(path))
         if float(novelty.max()) > 99:
             say(
                 f"  caution: {word} is unlike anything that the model was trained on; do not trust its score."

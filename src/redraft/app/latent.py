@@ -10,6 +10,7 @@ from torch import Tensor
 from redraft.app.drawn import drawn, unlearnt
 from redraft.app.examples import gathered, pairs
 from redraft.app.model import Model
+from redraft.app.told import RESIDUAL
 from redraft.core.types import Pair
 from redraft.evaluation.distances import kid
 from redraft.evaluation.evaluate import Asked
@@ -18,6 +19,7 @@ from redraft.evaluation.reconstruction import Reconstruction, reconstruction
 from redraft.evaluation.residual import residual_test
 from redraft.methods.autoencoder import Autoencoder
 from redraft.methods.fusion import GIVEN, WANTED, Fusion, domain
+from redraft.methods.method import Method
 from redraft.spaces.bridge import Bridge
 
 MOST = 500  # held-out pictures that are looked at
@@ -95,6 +97,18 @@ def residuals(model: Model, held_out: Pair, asked: Asked) -> list[str]:
     if raw is None or given is None:
         return residual_test(v, torch.zeros(len(v), 1)).lines()[:1]
     return residual_test(v, given.cpu() if given.ndim < 3 else asked.describe(raw).cpu()).lines()
+
+
+def residual_norm(method: Method, bridge: Bridge, held_out: Pair) -> dict[str, float]:
+    """E|v|²/d of held-out pictures under a fusion, 1 wanted; {} for other methods and for domains."""
+    if not isinstance(method, Fusion) or method.domains or not bridge.spec.paired:
+        return {}
+    if bridge.target is not None and bridge.target.kind == "generator":
+        return {}
+    c, x = (None if t is None else t.to(bridge.mean.device) for t in held_out)
+    assert x is not None
+    v = method.residual(bridge.wanted(x), bridge.given(c))
+    return {RESIDUAL: round(float(v.square().mean()), 4)}
 
 
 def _looked_at(model: Model, held_out: Pair) -> Pair:

@@ -13,6 +13,9 @@ from redraft.methods import METHODS
 from redraft.recipes import Run
 from redraft.recipes.matrix import why_not
 
+RESIDUAL = "residual_norm"  # in a bundle of a fusion: E|v|²/d of held-out pictures
+BY_HEART = 2.0  # of that; beyond it likelihoods are those of training pictures alone
+
 
 def next_lines(folder: Folder, run: Run, out: Path, direction: str | None) -> list[str]:
     """What to do with the model: two lines to copy."""
@@ -35,6 +38,12 @@ def next_lines(folder: Folder, run: Run, out: Path, direction: str | None) -> li
     one = run.task.spec.condition == "picture" and not nets.style and not noise  # variants would be alike
     way = f" --direction {shlex.quote(direction)}" if direction else ""
     many = "" if one else "--variants 4 "
+    if run.method_name == "autoencoder":
+        expert = shlex.quote(f"image:{out}")
+        return [
+            f"Next: redraft evaluate {run_} {shlex.quote(data)}",
+            f"      redraft fuse {shlex.quote(data)} --to {expert}",
+        ]
     return [
         f"Next: redraft generate {run_} {given}{many}--out {shlex.quote(f'{out}/pictures')}",
         f"      redraft evaluate {run_} {shlex.quote(data)}{way}",
@@ -61,6 +70,20 @@ def tell_captions(folder: Folder, task: str | None, method: str | None) -> None:
     able = method is None or (method in METHODS and method != "fusion" and why_not(method, "text") is None)
     if folder.has_captions and task is None and able:
         say("The pictures have captions, which are not used unless you say --task text.")
+
+
+def why_unscored(run: Run, about: Mapping[str, object]) -> str | None:
+    """Why energies of what a model makes do not compare with those of real pictures; None where they do."""
+    if run.method_name == "autoencoder":
+        return "What an autoencoder makes of noise has no score: it gives pictures back, and makes none."
+    norm = about.get(RESIDUAL, 1.0)
+    if isinstance(norm, float) and norm > BY_HEART:
+        return (
+            f"No score is told: the flow has learnt its pictures by heart (E|v|²/d is {norm:.3g} on held-out "
+            "ones, 1 wanted), so likelihoods of others mean little. A flow that has one: --set "
+            "method.hold_back=10 in training, or more pictures."
+        )
+    return None
 
 
 def card(run: Run, about: Mapping[str, object]) -> str:

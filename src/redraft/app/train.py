@@ -19,7 +19,7 @@ from redraft.app.check import instead, open_folder, speaks, suited
 from redraft.app.drawn import drawn, energies
 from redraft.app.examples import batches, gathered, pairs, spread_out, store
 from redraft.app.language import unknown_words
-from redraft.app.latent import ceiling
+from redraft.app.latent import ceiling, residual_norm
 from redraft.app.model import Model
 from redraft.app.progress import Teller
 from redraft.app.refuse import (
@@ -298,6 +298,7 @@ def fit_run(
             "pictures": len(training),
             "data": f"Drawn by {run.target.latent}. " * bool(run.target.draws) + folder.understood,
             **({} if lost is None else {"reconstruction_psnr": round(lost[1], 2)}),
+            **residual_norm(method, between, some),
         }
         model = Model(
             run,

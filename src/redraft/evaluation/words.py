@@ -132,7 +132,9 @@ def _agreement(scores: Scores, m: Measure) -> Finding | None:
             behind,
         )
     if best.overlaps(ceiling):
-        return Finding(f"In {m.name} {_who(scores)} do as well as real ones.", behind)
+        return Finding(
+            f"In {m.name} {_who(scores)} cannot be told from real ones by {scores.pictures} pictures.", behind
+        )
     return Finding(f"In {m.name} {_who(scores)} stay behind real ones.", behind)
 
 

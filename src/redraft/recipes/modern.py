@@ -155,8 +155,8 @@ def _components(spec: Spec, ends: Ends, pictures: int) -> Target:
 def _flow(spec: Spec, pictures: int) -> FlowConfig:
     """On a map each unit costs a product a place, and few pictures are soon learnt by heart.
 
-    Of vectors pictures become better all the same, but a likelihood explodes: gentler scales, and noise on what
-    is given and wanted (``_settings``), keep it.
+    Of vectors pictures become better all the same, but a likelihood explodes: gentler scales, and noise on
+    what is given and wanted (``_settings``), keep it.
     """
     if pictures >= MANY:
         return FlowConfig()
