@@ -49,7 +49,9 @@ def check_lines(place: str, direction: str | None) -> tuple[list[str], bool]:
     task = suited(folder, None)
     way = f" --direction {shlex.quote(direction)}" if direction else ""
     line = f"redraft train {shlex.quote(place)} --task {task}{way}"
-    lines = [*report.lines(), f"Without --task, train takes: {task}. To train: {line}"]
+    words = f"From words to pictures: redraft fuse {shlex.quote(place)} --from text:minilm --to image:taef2"
+    spoken = [words] if speaks(folder) else []
+    lines = [*report.lines(), *spoken, f"Without --task, train takes: {task}. To train: {line}"]
     able = [
         name for name, why in _why_not(task).items() if why is None and name not in ("solver", "autoencoder")
     ]
@@ -58,10 +60,8 @@ def check_lines(place: str, direction: str | None) -> tuple[list[str], bool]:
             f"For {task}, --method is {', '.join(able[:-1])} or {able[-1]} (without it {able[0]}). Which is "
             f"better here: redraft compare {shlex.quote(place)} --methods {','.join(able)}{way}"
         )
-    if folder.has_captions:
-        lines.append(
-            f"From words to pictures: redraft fuse {shlex.quote(place)} --from text:minilm --to image:taef2"
-        )
+    if not spoken and (folder.has_captions or folder.categories):
+        lines.append(f"{words} --task text")
     if task == "category" and len(folder.categories) == 2:
         a, b = map(shlex.quote, folder.categories)
         lines.append(f"To turn pictures of one folder into such of the other: --direction {a}:{b} or {b}:{a}")
