@@ -280,3 +280,16 @@ def test_how_far_an_expert_has_come_is_told(
     data, *_ = made(folders / "words", "none", f"target.latent={IMAGE}")
     lines = capsys.readouterr().out.splitlines()
     assert f"{IMAGE}: 4 of {len(data)}" in lines and f"{IMAGE}: {len(data)} of {len(data)}" not in lines
+
+
+def test_scales_are_of_what_is_learnt_from(folders: Path, toys: tuple[Letters, Cells]) -> None:
+    """Every third example is held back: other values there change nothing."""
+    _, _, between, codes = made(folders / "words", "none", f"target.latent={IMAGE}", "target.components=0")
+    codes.fit(between, 3)
+    assert codes.wanted is not None
+    seen, wild = between.mean.clone(), np.array(codes.wanted)
+    wild[:, 2::3] = 100
+    Codes(None, wild).fit(between, 3)
+    torch.testing.assert_close(between.mean, seen)
+    Codes(None, wild).fit(between)
+    assert (between.mean - seen).abs().min() > 1

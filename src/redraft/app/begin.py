@@ -41,7 +41,7 @@ def seen(
     codes = represent(training, run, between, pictures_key(training), device)
     scales = scales or {}
     if scales.keys() != between.scales().keys():  # a prior's are of the target alone
-        codes.fit(between)
+        codes.fit(between, held_back(run, training))
     between.rescale(scales)
     return partial(codes.see, between)
 

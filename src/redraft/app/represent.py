@@ -58,18 +58,24 @@ class Codes:
             return Pair(c, bridge.wanted(pair.target))
         return Pair(c, bridge.scaled(_rows(self.wanted, raw.rows, raw.mirrored).to(device)))
 
-    def fit(self, bridge: Bridge) -> None:
-        """Standardise by the training set; two sides of one space, of which none are pairs, by both."""
-        given = None if self.given is None else _flat(self.given)
-        wanted = None if self.wanted is None else _flat(self.wanted)
+    def fit(self, bridge: Bridge, leave_out: int = 0) -> None:
+        """Standardise by the training set; two sides of one space, of which none are pairs, by both.
+
+        Of ``leave_out`` = k every k-th example tells nothing, as in a ``Loader``.
+        """
+        given = None if self.given is None else _flat(self.given, leave_out)
+        wanted = None if self.wanted is None else _flat(self.wanted, leave_out)
         if given is not None and wanted is not None and not bridge.raw.paired:
             given = wanted = torch.cat([given, wanted])
         bridge.fit(given, wanted)
 
 
-def _flat(codes: np.ndarray, most: int = 20_000) -> Tensor:
+def _flat(codes: np.ndarray, leave_out: int = 0, most: int = 20_000) -> Tensor:
     """Some of the codes [<= most, ...], evenly over the examples as they are."""
-    return torch.from_numpy(codes[0, :: -(-codes.shape[1] // most)].astype(np.float32))
+    rows = np.arange(codes.shape[1])
+    if leave_out:
+        rows = rows[(rows + 1) % leave_out != 0]
+    return torch.from_numpy(codes[0, rows[:: -(-len(rows) // most)]].astype(np.float32))
 
 
 def _rows(codes: np.ndarray, rows: np.ndarray, mirrored: np.ndarray) -> Tensor:
