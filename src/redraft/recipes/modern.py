@@ -32,7 +32,7 @@ from redraft.training import Train
 MANY = 20_000  # training pictures from which networks are wider
 FEW = 1_000  # below which a GAN's discriminator sees augmented pictures alone
 COMPONENTS = 128  # of a latent that a fusion makes; d of the paper's autoencoders
-GUIDED = 0.3  # w of a diffusion by category; PITI's
+GUIDED = 1.0  # w of a diffusion by category: the category is then told as of real pictures (docs/methods)
 INITIAL = 0.02  # share of the training that coopinit's cooperative stage takes
 
 
