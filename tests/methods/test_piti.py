@@ -103,6 +103,20 @@ def test_the_last_stage_moves_both() -> None:
     assert not m.initializer.drop.training  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("no", ["ones", "learned"])
+def test_no_condition_is_told_alike_in_training_and_in_guidance(no: str) -> None:
+    """Tokens, the whole picture's and the hint, whatever the condition was; others are told of theirs."""
+    m, (c, _) = method(no=no), batch_at(0)
+    assert c is not None
+    torch.nn.init.normal_(m.encoder.drawn[-1].weight)  # type: ignore[index, arg-type]
+    told, null = m._told(c, torch.tensor([True, False, True, False])), m._null(c)
+    assert null is not None
+    for mine, its, given in zip(told, null, m._told(c), strict=True):
+        torch.testing.assert_close(mine[::2], its[::2])
+        torch.testing.assert_close(mine[1::2], given[1::2])
+        assert not torch.allclose(mine[1::2], its[1::2], atol=1e-3)
+
+
 @pytest.mark.parametrize("steps", [3, 4, 5, 7, 10, 30])
 def test_a_short_run_has_a_step_of_each_stage(steps: int) -> None:
     stages = [m for m in run(method(), steps)]
@@ -157,7 +171,9 @@ def test_the_loss_against_its_formula_in_float64() -> None:
     eps = noise.normal(4, 1, 8, 8).double()
     alpha, sigma = (v[t].view(-1, 1, 1, 1) for v in (m.process.alpha, m.process.sigma))
     tokens = m.encoder(c)
-    predicted = m.initializer(2 * alpha * x + sigma * eps, t, tokens[:, :-1], tokens[:, -1])
+    predicted = m.initializer(
+        2 * alpha * x + sigma * eps, t, tokens[:, :-1], tokens[:, -1], m.encoder.hint(c)
+    )
     wanted = (predicted - (alpha * eps - 2 * sigma * x)).square().mean()
     torch.testing.assert_close(losses[0], wanted, rtol=1e-6, atol=0)
 

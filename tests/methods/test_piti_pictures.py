@@ -53,10 +53,11 @@ def test_guidance_keeps_the_deviation_of_the_conditions_noise(w: float) -> None:
     process = m.process
 
     def noise(tokens: Tensor) -> Tensor:
-        return process.noise(x_t, m.initializer(x_t, t, tokens[:, :-1], tokens[:, -1]), t)
+        hint = torch.zeros_like(x_t)  # at first nothing is drawn
+        return process.noise(x_t, m.initializer(x_t, t, tokens[:, :-1], tokens[:, -1], hint), t)
 
     def predict(m: Piti) -> Predict:
-        return predictor(m.initializer, process, m.cfg, m._told(m.encoder(c)), m._null(4))
+        return predictor(m.initializer, process, m.cfg, m._told(c), m._null(c))
 
     with torch.no_grad():
         eps_c, eps_0 = noise(m.encoder(c)), noise(m.encoder(torch.ones_like(c)))
@@ -112,7 +113,7 @@ def test_a_prior_that_knows_the_picture_scores_it_lowest_and_makes_it() -> None:
     m = method(guidance=0.0).eval()
     c, x = batch_at(0)
 
-    def knows(x_t: Tensor, t: Tensor, tokens: Tensor, vector: Tensor | None = None) -> Tensor:
+    def knows(x_t: Tensor, t: Tensor, tokens: Tensor, vector: Tensor, hint: Tensor) -> Tensor:
         alpha, sigma = m.process.at(t, x_t)
         return alpha * (x_t - alpha * x) / sigma - sigma * x
 

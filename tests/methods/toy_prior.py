@@ -30,7 +30,8 @@ class Prior(nn.Module):
     def added(self) -> list[nn.Parameter]:
         return [] if self.deaf else list(self.ear.parameters())
 
-    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, vector: Tensor) -> Tensor:
+    def forward(self, x_t: Tensor, t: Tensor, tokens: Tensor, vector: Tensor, hint: Tensor) -> Tensor:
+        x_t = x_t + hint
         time = (t / 100).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
         h = self.norm(self.first(torch.cat([x_t, time], 1)))
         heard = self.ear(torch.cat([tokens, vector[:, None]], 1).sin()).mean(1)[:, :, None, None]

@@ -15,9 +15,10 @@ pictures look like. A condition encoder E learns to speak to it in tokens, as wo
 Here y is c, and θ predicts what its own schedule says (ε, v, x_0, a flow). A prior that has never heard of
 words gets new layers for tokens (nets/denoiser.py), which learn with E.
 
-Otherwise than published: stages are shares of one training; frozen means eval mode and no gradients, where
-the released code leaves dropout on, of which here is none in any stage; t is drawn evenly (there by the size
-of its losses); no term for a learned variance, which a prior may have and nobody reads here; few steps of a
+Otherwise than published: E also draws the condition into x_t (``encoder.hint``), since tokens say little of
+where things are; stages are shares of one training; frozen means eval mode and no gradients, where the
+released code leaves dropout on, of which here is none in any stage; t is drawn evenly (there by the size of
+its losses); no term for a learned variance, which a prior may have and nobody reads here; few steps of a
 second-order solver (there 250 of the first order, at random). The upsampler is methods/upsampler.py.
 """
 
@@ -105,7 +106,7 @@ class Piti(nn.Module):
         assert c is not None
         dropped = None if first else torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) < self.cfg.null
         with nullcontext() if last else self._frozen():
-            loss = taught(*self._denoiser, x, self._told(self.encoder(c, dropped)), rng).mean()
+            loss = taught(*self._denoiser, x, self._told(c, dropped), rng).mean()
         learns = last or self.initializer.added()
         update.together([self.encoder, *([self.initializer] if learns else [])], loss)
         return {"loss_initializer": loss}
@@ -151,8 +152,8 @@ class Piti(nn.Module):
     ) -> Sample:
         """Drafts of ``cfg.draft_steps``, pictures of K steps (0: the drafts), both from one noise x_T."""
         assert c is not None
-        told = self._told(self.encoder(c))
-        made = draft_and_denoise(*self._denoiser, told, self._null(n), n, rng, refine=refine, trace=trace)
+        told = self._told(c)
+        made = draft_and_denoise(*self._denoiser, told, self._null(c), n, rng, refine=refine, trace=trace)
         if self.keep is keep_nothing:
             return made
         drafts, images = self.keep(made.drafts, c), self.keep(made.images, c)
@@ -171,7 +172,7 @@ class Piti(nn.Module):
         At level 1 nothing is left of a draft; the lower, the more is kept (SDEdit; arXiv:2108.01073).
         """
         start = rng.normal(*drafts.shape) if level == 1 else drafts
-        predict = predictor(*self._denoiser, self._told(self.encoder(c)), self._null(len(c)))
+        predict = predictor(*self._denoiser, self._told(c), self._null(c))
         made, _ = pictures(predict, self.process, self.cfg, start, rng, steps=steps, level=level)
         return self.keep(made, c)
 
@@ -179,7 +180,7 @@ class Piti(nn.Module):
     def energy(self, x: Tensor, c: Tensor | None) -> Tensor:
         """How badly θ tells the noise that is put on x [N], told of c; the same noise every time."""
         assert c is not None
-        return errors(*self._denoiser, x, self._told(self.encoder(c)))
+        return errors(*self._denoiser, x, self._told(c))
 
     # ---- what the denoiser is told
 
@@ -187,9 +188,14 @@ class Piti(nn.Module):
     def _denoiser(self) -> tuple[Denoiser, Process, Config]:
         return self.initializer, self.process, self.cfg
 
-    def _told(self, tokens: Tensor) -> Told:
+    def _told(self, c: Tensor, dropped: Tensor | None = None) -> Told:
         """Places are read as words are; the last token, of the whole picture, is added to the time."""
-        return Told(tokens[:, :-1], self.encoder.vector(tokens))
+        tokens = self.encoder(c, dropped)
+        return Told(tokens[:, :-1], self.encoder.vector(tokens), self.encoder.hint(c, dropped))
 
-    def _null(self, n: int) -> Told | None:
-        return self._told(self.encoder.null(n)) if self.cfg.guidance else None
+    def _null(self, c: Tensor) -> Told | None:
+        """What is told of no condition, as often as there are conditions; None without guidance."""
+        if not self.cfg.guidance:
+            return None
+        one = self._told(c[:1], torch.ones(1, dtype=torch.bool, device=c.device))
+        return Told(*(None if v is None else v.expand(len(c), *v.shape[1:]) for v in one))

@@ -31,6 +31,7 @@ class EncoderConfig:
     layers: int = 4  # of the transformer; released code 8
     heads: int = 4  # released code 8
     grid: int = 8  # tokens a side at least, and less than twice as many; released code 16
+    hint: int = 32  # channels of what draws the condition into x_t, ours (``hint``); released code 0, none
     null: Literal["ones", "learned"] = "ones"  # no condition: a white picture (released code), or own tokens
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class EncoderConfig:
             )
 
 
-PAPER = EncoderConfig(width=512, layers=8, heads=8, grid=16)
+PAPER = EncoderConfig(width=512, layers=8, heads=8, grid=16, hint=0)
 
 
 class ConditionEncoder(nn.Module):
@@ -70,6 +71,7 @@ class ConditionEncoder(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, cfg.heads) for _ in range(cfg.layers)))
         self.norm = nn.LayerNorm(width)
         self.say = nn.Identity() if width == tokens else nn.Linear(width, tokens)
+        self.drawn = _drawing(spec, cfg.hint) if cfg.hint and side == spec.size else None
         self.nothing = (
             nn.Parameter(SPREAD * torch.randn(1, places + 1, tokens)) if cfg.null == "learned" else None
         )
@@ -92,6 +94,20 @@ class ConditionEncoder(nn.Module):
             one = self(self.places.new_ones(1, *self.shape))
         return one.expand(n, -1, -1)
 
+    def hint(self, c: Tensor, dropped: Tensor | None = None) -> Tensor | None:
+        """The condition as it is drawn into the noisy picture, [N, C, S, S], at first 0; None: not at all.
+
+        Tokens say little of where things are: a denoiser learns slowly which of them belongs to which place.
+        """
+        if self.drawn is None:
+            return None
+        if dropped is None:
+            return self.drawn(c)
+        there = ~dropped[:, None, None, None]
+        if self.nothing is None:
+            return self.drawn(torch.where(there, c, 1.0))
+        return torch.where(there, self.drawn(c), 0.0)
+
     def vector(self, tokens: Tensor) -> Tensor:
         """The token [N, D] that speaks for the whole picture, which is added to the embedding of time."""
         return tokens[:, -1]
@@ -113,6 +129,14 @@ class Stem(nn.Sequential):
             layers += _conv(narrow, wide, 3, 2)
         super().__init__(*layers, nn.Conv2d(widths[-1], cfg.width, 3, 1, 1))
         self.side = side
+
+
+def _drawing(spec: Spec, width: int) -> nn.Sequential:
+    widths = [(spec.width, width), (width, width), (width, spec.channels)]
+    first, middle, last = (nn.Conv2d(a, b, 3, 1, 1) for a, b in widths)
+    for p in last.parameters():
+        nn.init.zeros_(p)
+    return nn.Sequential(first, nn.SiLU(), middle, nn.SiLU(), last)
 
 
 def _conv(given: int, made: int, kernel: int, stride: int) -> tuple[nn.Module, ...]:

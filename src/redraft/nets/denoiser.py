@@ -135,12 +135,19 @@ class Denoiser(nn.Module):
         return Denoiser(net, spec, patch=patch)
 
     def forward(
-        self, x_t: Tensor, t: Tensor, tokens: Tensor | None = None, vector: Tensor | None = None
+        self,
+        x_t: Tensor,
+        t: Tensor,
+        tokens: Tensor | None = None,
+        vector: Tensor | None = None,
+        hint: Tensor | None = None,
     ) -> Tensor:
         """The prediction [N, C, s, s] for x_t [N, C, s, s] at t int64 [N].
 
-        ``tokens`` [N, T, D], or categories int64 [N], of which -1 is none; ``vector`` [N, D]. None: unsaid.
+        ``tokens`` [N, T, D], or categories int64 [N], of which -1 is none; ``vector`` [N, D];
+        ``hint`` [N, C, s, s] is added to x_t. None: unsaid.
         """
+        x_t = x_t if hint is None else x_t + hint
         said, labels = self._said, tokens if tokens is not None and tokens.ndim == 1 else None
         tokens = self._read(tokens, len(x_t))
         said.tokens = tokens.to(x_t.dtype)

@@ -28,7 +28,7 @@ def shard(method: nn.Module) -> nn.Module:
     mesh = init_device_mesh(device.type, (processes.world(),))
     for net in method.networks.values():  # type: ignore[union-attr,operator]
         fully_shard(net, mesh=mesh)
-        for entrance in ("encode", "logits", "posterior", "decode", "codes", "inverse", "draft"):
+        for entrance in ("encode", "logits", "posterior", "decode", "codes", "inverse", "draft", "hint"):
             if hasattr(net, entrance):
                 register_fsdp_forward_method(net, entrance)
     return method
