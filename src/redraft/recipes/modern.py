@@ -82,7 +82,8 @@ def _settings(method: str, spec: Spec, pictures: int, *, latent: bool = False) -
     if method == "fusion":
         if spec.size > 1 or pictures >= MANY:
             return Fusion.Config()
-        return Fusion.Config(data_noise=0.03, condition_noise=0.5)
+        told = spec.condition == "vector"  # a caption says it in one of many ways, a drawing does not
+        return Fusion.Config(data_noise=0.03, condition_noise=0.5 if told else 0.0)
     if method == "diffusion":
         return Diffusion.Config(
             scale=REACH if latent else 1.0, guidance=GUIDED if spec.condition == "category" else 0.0
