@@ -12,7 +12,7 @@ from redraft.training import Train
 
 
 def modern_piti(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
-    """A small encoder and few hundred pairs, in minutes on two CPU cores (docs/log.md).
+    """For a small encoder and a few hundred pairs; rates and shares are not tuned yet (docs/log.md).
 
     What has been learnt before moves more slowly than what is new.
     """
