@@ -87,6 +87,6 @@ def _facts(model: Model, folder: Folder) -> dict[str, str]:
         "method": f"{run.label}, recipe {run.recipe}",
         "size": f"{run.task.spec.size} px",
         "trained": f"{about.get('steps', '?')} steps, {float(about.get('seconds', 0)) / 60:.1f} minutes",
-        "Langevin steps": str(run.solver_steps),
+        **({"Langevin steps": str(run.solver_steps)} if run.solver_steps else {}),
         "model": model.hash[:12],
     }
