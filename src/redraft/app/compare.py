@@ -102,9 +102,7 @@ class _Sitting:
         page = self.out / "index.html"
         each = [one.run.train.minutes for one in self.planned if one.run is not None]
         if train and each and None not in each:
-            say(
-                f"{len(each)} trainings, {sum(m or 0 for m in each):g} minutes in all, and what measuring takes."
-            )
+            say(f"{len(each)} trainings, {sum(m or 0 for m in each):g} minutes in all, and then measuring.")
         for i, one in enumerate(self.planned):
             say(f"\n[{i + 1}/{len(self.planned)}] {one.entry.label}, seed {one.seed}")
             self.done.append(self._one(one, train))
