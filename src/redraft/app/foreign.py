@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from redraft.app.begun import begun_run
 from redraft.app.check import suited
 from redraft.app.model import Model
 from redraft.app.show import say
@@ -19,8 +20,6 @@ from redraft.nets.onnx import OnnxInitializer, values_of
 from redraft.recipes import RECIPES, Run
 from redraft.recipes.ends import NO_EXPERTS, Ends
 from redraft.tasks import TASKS, Task
-from redraft.training.checkpoint import saved
-from redraft.training.folder import settings_of
 
 OF_THE_FOLDER = ("half", "made")  # of a task: how a folder holds what is given
 FIXED = ("names", "classes", "palette")  # of a task: what an initializer has learnt the meaning of
@@ -60,12 +59,10 @@ def given(model: str | None, method: str | None, out: str | None, resume: bool) 
 
 def _begun(out: Path) -> Given | None:
     """The initializer of the run in ``out``, whose weights are in its checkpoints."""
-    values = settings_of(out) if saved(out / "checkpoints") else None
-    if values is None:
+    run = begun_run(out)
+    if run is None or run.networks.foreign is None:
         return None
-    values.pop("data", None)
-    run = Run.from_dict(values)
-    return None if run.networks.foreign is None else Given(run.networks.foreign, None, run)
+    return Given(run.networks.foreign, None, run)
 
 
 def _open(model: str) -> Given:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from redraft.app.begun import begun_run
 from redraft.app.experts import ours
 from redraft.app.model import Model
 from redraft.app.show import say
@@ -16,8 +17,6 @@ from redraft.nets.lora import adapt, merge
 from redraft.recipes import Run
 from redraft.recipes.prior import Loaded, Prior, fit, load
 from redraft.recipes.run import Built
-from redraft.training.checkpoint import saved
-from redraft.training.folder import settings_of
 
 HOW = (
     "a run trained here (redraft train DATA --method diffusion), a diffusers model's folder, or its name in "
@@ -61,12 +60,8 @@ def given(name: str | None, method: str | None, out: str | None, resume: bool) -
 
 def _begun(out: Path) -> Given | None:
     """The prior of the run in ``out``, whose weights are in its checkpoints."""
-    values = settings_of(out) if saved(out / "checkpoints") else None
-    if values is None:
-        return None
-    values.pop("data", None)
-    run = Run.from_dict(values)
-    if not run.prior.name:
+    run = begun_run(out)
+    if run is None or not run.prior.name:
         return None
     return Given(loaded=Loaded(prior=run.prior, state={}), px=run.task.spec.size)
 

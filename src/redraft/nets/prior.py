@@ -22,10 +22,8 @@ from redraft.nets.experts.expert import fingerprint
 from redraft.nets.experts.hugging import (
     CONFIG,
     config_of,
-    drawn_alike,
     folder_of,
-    reading,
-    refuse_gaps,
+    of_diffusers,
     refuse_pickles,
 )
 
@@ -108,15 +106,7 @@ def _net(place: Path, kind: str) -> Any:
     half = not (place / f"{WEIGHTS}.safetensors").is_file() and any(
         place.glob(f"{WEIGHTS}.fp16*.safetensors")
     )
-    how = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-    with reading(place, "diffusers"), drawn_alike():
-        import diffusers
-
-        net, found = getattr(diffusers, kind).from_pretrained(
-            place, **how, low_cpu_mem_usage=False, variant="fp16" if half else None
-        )
-    refuse_gaps(place, found)
-    return net.float()
+    return of_diffusers(place, kind, low_cpu_mem_usage=False, variant="fp16" if half else None)
 
 
 def _autoencoder(place: Path) -> Path | None:

@@ -12,10 +12,8 @@ from redraft.core.errors import BundleError, UsageError
 from redraft.nets.experts.expert import Expert, Shape, multiple_of
 from redraft.nets.experts.hugging import (
     config_of,
-    drawn_alike,
     folder_of,
-    reading,
-    refuse_gaps,
+    of_diffusers,
     refuse_pickles,
 )
 from redraft.nets.experts.taef2 import NAME as NEAREST
@@ -78,12 +76,6 @@ def autoencoder(what: str) -> Latent:
     refuse_pickles(folder)
     if not importlib.util.find_spec("diffusers"):
         raise UsageError(f"{name} is read by diffusers, which is missing: {GET}; or use {NEAREST}.")
-    how = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-    with reading(folder, "diffusers"), drawn_alike():
-        import diffusers
-
-        net, found = getattr(diffusers, kind).from_pretrained(folder, **how)
-    refuse_gaps(folder, found)
-    made = Latent(net, name)
+    made = Latent(of_diffusers(folder, kind), name)
     made.folder = folder if Path(what).is_dir() else None
     return made

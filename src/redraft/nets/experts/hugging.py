@@ -102,6 +102,18 @@ def drawn_alike() -> Iterator[None]:
         yield
 
 
+def of_diffusers(folder: Path, kind: str, **how: Any) -> Any:
+    """The network of diffusers' class ``kind`` in a folder, whole, in single precision."""
+    with reading(folder, "diffusers"), drawn_alike():
+        import diffusers
+
+        net, found = getattr(diffusers, kind).from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **how
+        )
+    refuse_gaps(folder, found)
+    return net.float()
+
+
 @contextmanager
 def reading(folder: Path, library: str) -> Iterator[None]:
     """Quiet; whatever the library raises about a model becomes one sentence."""
