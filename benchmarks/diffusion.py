@@ -223,9 +223,8 @@ def ours(denoiser: Denoiser, case: Case, start: Tensor, steps: int, cfg: Diffusi
 
 def losses(steps: dict[str, Make], times: int) -> dict[str, Tensor]:
     """What each tells in ``times`` steps from the weights of the case."""
-    return {
-        name: torch.tensor([step() for step in times * [make()]]).double() for name, make in steps.items()
-    }
+    told = {name: [step() for step in times * [make()]] for name, make in steps.items()}
+    return {name: torch.tensor(values, dtype=torch.float64) for name, values in told.items()}
 
 
 def check(title: str, told: dict[str, Tensor], limit: float) -> str:
