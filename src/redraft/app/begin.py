@@ -24,7 +24,8 @@ from redraft.training.best import Measure
 
 STYLED = 50_000  # training pairs that the style is fitted to
 MEASURED = 512  # held back from a fusion, that say which weights are kept
-STARTED = {True: 2_000, False: 512}  # that a flow's start is found from: of vectors (a regression), maps
+STARTED = 512  # that the start of a flow of maps is found from
+REGRESSED = 2_000  # of vectors, which begin at a regression
 PRINCIPAL = 2000  # that an autoencoder's principal components are found from
 NUMBERS = 2**26  # in these pictures, at most
 
@@ -49,7 +50,7 @@ def seen(
 def begin(method: Built, training: Store, run: Run, device: torch.device, see: See | None) -> None:
     """Start a flow's scales, an autoencoder's components, a style: closed forms of the training pictures."""
     if isinstance(method, Fusion):
-        method.begin(_spread(training, run, device, see, STARTED[run.spec.size == 1]))
+        method.begin(_spread(training, run, device, see, REGRESSED if run.spec.size == 1 else STARTED))
     if isinstance(method, Autoencoder):
         method.begin(_spread(training, run, device, see, PRINCIPAL))
     style: Style | None = getattr(method, "style", None)
@@ -86,7 +87,7 @@ def measured(
     weights = [len(p.target) for p in parts]
 
     def measure(fusion: nn.Module) -> float:
-        nats = [float(cast(Fusion, fusion).nats(p).mean()) for p in parts]
+        nats = [float(cast(Fusion, fusion).untold(p).mean()) for p in parts]
         return sum(w * n for w, n in zip(weights, nats, strict=True)) / sum(weights)
 
     return measure

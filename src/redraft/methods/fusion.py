@@ -85,7 +85,7 @@ class Fusion(nn.Module):
         half_norm = v.square().mean()  # ½‖v‖² over its expected d/2: 1 once v is N(0, I)
         return {"loss_initializer": loss, "energy_data": loss, "half_norm": half_norm}
 
-    def nats(self, batch: Pair) -> Tensor:
+    def untold(self, batch: Pair) -> Tensor:
         """−log p(x | c) / d [N] of examples, of two domains [2N]: what training lowers, without its noise."""
         return nats(*self._inverse(batch))
 
