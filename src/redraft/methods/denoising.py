@@ -60,7 +60,7 @@ class Told(NamedTuple):
 
     tokens: Tensor | None = None  # [N, T, D], or categories int64 [N], -1 for none
     vector: Tensor | None = None  # [N, D]
-    hint: Tensor | None = None  # [N, C, s, s], added to x_t
+    hint: Tensor | None = None  # [N, *canvas], added to what the first layer makes of x_t
 
     def before(self, other: Told) -> Told:
         """Both, one after the other; what one says and the other not cannot be."""

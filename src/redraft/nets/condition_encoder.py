@@ -31,7 +31,7 @@ class EncoderConfig:
     layers: int = 4  # of the transformer; released code 8
     heads: int = 4  # released code 8
     grid: int = 8  # tokens a side at least, and less than twice as many; released code 16
-    hint: int = 32  # channels of what draws the condition into x_t, ours (``hint``); released code 0, none
+    hint: int = 32  # channels of what draws the condition beside x_t, ours (``hint``); released code 0, none
     null: Literal["ones", "learned"] = "ones"  # no condition: a white picture (released code), or own tokens
 
     def __post_init__(self) -> None:
@@ -52,10 +52,13 @@ PAPER = EncoderConfig(width=512, layers=8, heads=8, grid=16, hint=0)
 class ConditionEncoder(nn.Module):
     """E: pictures [N, Cc, S, S] -> tokens [N, T + 1, D]; T places row by row, the whole picture's token last.
 
-    ``tokens``: D, the width that the denoiser reads. UsageError for a condition that is no picture.
+    ``tokens``: D, the width that the denoiser reads; ``canvas``: channels and side of what it can be drawn, x_t's
+    where nothing is said. UsageError for a condition that is no picture.
     """
 
-    def __init__(self, spec: Spec, cfg: EncoderConfig, *, tokens: int) -> None:
+    def __init__(
+        self, spec: Spec, cfg: EncoderConfig, *, tokens: int, canvas: tuple[int, int] | None = None
+    ) -> None:
         super().__init__()
         side = spec.side or spec.size
         if spec.condition != "picture" or side < 2:
@@ -71,7 +74,8 @@ class ConditionEncoder(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, cfg.heads) for _ in range(cfg.layers)))
         self.norm = nn.LayerNorm(width)
         self.say = nn.Identity() if width == tokens else nn.Linear(width, tokens)
-        self.drawn = _drawing(spec, cfg.hint) if cfg.hint and side == spec.size else None
+        canvas = canvas or (spec.channels, spec.size)
+        self.drawn = _drawing(spec.width, side, cfg.hint, canvas) if cfg.hint and canvas[1] <= side else None
         self.nothing = (
             nn.Parameter(SPREAD * torch.randn(1, places + 1, tokens)) if cfg.null == "learned" else None
         )
@@ -95,7 +99,7 @@ class ConditionEncoder(nn.Module):
         return one.expand(n, -1, -1)
 
     def hint(self, c: Tensor, dropped: Tensor | None = None) -> Tensor | None:
-        """The condition as it is drawn into the noisy picture, [N, C, S, S], at first 0; None: not at all.
+        """The condition as it is drawn beside the noisy picture, [N, *canvas], at first 0; None: not at all.
 
         Tokens say little of where things are: a denoiser learns slowly which of them belongs to which place.
         """
@@ -131,12 +135,20 @@ class Stem(nn.Sequential):
         self.side = side
 
 
-def _drawing(spec: Spec, width: int) -> nn.Sequential:
-    widths = [(spec.width, width), (width, width), (width, spec.channels)]
-    first, middle, last = (nn.Conv2d(a, b, 3, 1, 1) for a, b in widths)
+def _drawing(given: int, side: int, width: int, canvas: tuple[int, int]) -> nn.Sequential:
+    """Pictures [N, given, side, side] -> [N, *canvas], at first 0; twice as wide wherever they are halved."""
+    made, wanted = canvas
+    layers: list[nn.Module] = [nn.Conv2d(given, width, 3, 1, 1), nn.SiLU()]
+    while side // 2 >= wanted:
+        layers += [nn.Conv2d(width, 2 * width, 3, 2, 1), nn.SiLU()]
+        width, side = 2 * width, (side + 1) // 2
+    layers += [nn.Conv2d(width, width, 3, 1, 1), nn.SiLU()]
+    if side != wanted:
+        layers.append(nn.AdaptiveAvgPool2d(wanted))
+    last = nn.Conv2d(width, made, 3, 1, 1)
     for p in last.parameters():
         nn.init.zeros_(p)
-    return nn.Sequential(first, nn.SiLU(), middle, nn.SiLU(), last)
+    return nn.Sequential(*layers, last)
 
 
 def _conv(given: int, made: int, kernel: int, stride: int) -> tuple[nn.Module, ...]:

@@ -7,7 +7,8 @@
                                 with it PITI, puts tokens among the keys of the self-attention; there what
                                 a prior has learnt would change from the start.)
 
-A ``vector`` beside the tokens is added to the embedding of the time, through a layer that begins at zero.
+A ``vector`` beside the tokens is added to the embedding of the time, through a layer that begins at zero, and
+a ``hint`` to what the first layer makes of x_t (as ControlNet does; Zhang et al. 2023, arXiv:2302.05543).
 """
 
 from __future__ import annotations
@@ -86,14 +87,16 @@ class _Said:
 
     tokens: Tensor | None = None  # [N, T, D]
     vector: Tensor | None = None  # [N, width of the time's embedding]
+    hint: Tensor | None = None  # [N, *canvas]
     unclassed: Tensor | None = None  # bool [N]: rows without a category
 
 
 class Denoiser(nn.Module):
     """A network of diffusers as this house calls it: ``denoiser(x_t, t, tokens, vector)``.
 
-    ``tokens`` is the width D of the tokens that it reads, ``z_shape`` the shape of a picture's noise. With a
-    category of ``spec`` it has words of its own for them. It is told t as whole steps and predicts what its
+    ``tokens`` is the width D of the tokens that it reads, ``canvas`` the channels and side of what its first
+    layer makes, ``z_shape`` the shape of a picture's noise. With a category of ``spec`` it has words of its own
+    for them. It is told t as whole steps and predicts what its
     schedule says; variances that a foreign one has learned as well are left out.
     """
 
@@ -114,6 +117,9 @@ class Denoiser(nn.Module):
         )
         self.vector = _zero(nn.Linear(self.tokens, time.linear_2.out_features))
         time.register_forward_hook(_Beside(self._said))
+        first = net.conv_in if hasattr(net, "conv_in") else net.pos_embed.proj
+        self.canvas = (first.out_channels, spec.size // patch // first.stride[0])
+        first.register_forward_hook(_Drawn(self._said))
         if (classes := getattr(net, "class_embedding", None)) is not None:
             classes.register_forward_hook(_Unclassed(self._said))
 
@@ -145,17 +151,17 @@ class Denoiser(nn.Module):
         """The prediction [N, C, s, s] for x_t [N, C, s, s] at t int64 [N].
 
         ``tokens`` [N, T, D], or categories int64 [N], of which -1 is none; ``vector`` [N, D];
-        ``hint`` [N, C, s, s] is added to x_t. None: unsaid.
+        ``hint`` [N, *canvas] is added to what the first layer makes of x_t. None: unsaid.
         """
-        x_t = x_t if hint is None else x_t + hint
         said, labels = self._said, tokens if tokens is not None and tokens.ndim == 1 else None
         tokens = self._read(tokens, len(x_t))
         said.tokens = tokens.to(x_t.dtype)
         said.vector = None if vector is None else self.vector(vector)
+        said.hint = hint
         try:
             made = self._call(F.pixel_unshuffle(x_t, self.patch), t, said, labels)
         finally:
-            said.tokens = said.vector = said.unclassed = None
+            said.tokens = said.vector = said.hint = said.unclassed = None
         return F.pixel_shuffle(made[:, : x_t.shape[1] * self.patch**2], self.patch)
 
     def added(self) -> list[nn.Parameter]:
@@ -263,6 +269,16 @@ class _Beside:
 
     def __call__(self, module: nn.Module, given: Any, made: Tensor) -> Tensor:
         return made if self.said.vector is None else made + self.said.vector.to(made.dtype)
+
+
+class _Drawn:
+    """A hook that adds the hint to what the first layer makes of x_t."""
+
+    def __init__(self, said: _Said) -> None:
+        self.said = said
+
+    def __call__(self, module: nn.Module, given: Any, made: Tensor) -> Tensor:
+        return made if self.said.hint is None else made + self.said.hint.to(made.dtype)
 
 
 class _Unclassed:

@@ -238,7 +238,7 @@ def _piti(run: Run, cfg: Piti.Config, keep: Keep) -> Piti:
         torch.manual_seed(run.seed)
         kind, config, patch = nets.denoiser.of(spec)
         initializer = Denoiser.of(kind, config, spec, patch=patch)
-        encoder = ConditionEncoder(spec, nets.encoder, tokens=initializer.tokens)
+        encoder = ConditionEncoder(spec, nets.encoder, tokens=initializer.tokens, canvas=initializer.canvas)
     return Piti(cfg, encoder=encoder, initializer=initializer, process=Process(cfg.schedule), keep=keep)
 
 
