@@ -95,9 +95,9 @@ class Denoiser(nn.Module):
     """A network of diffusers as this house calls it: ``denoiser(x_t, t, tokens, vector)``.
 
     ``tokens`` is the width D of the tokens that it reads, ``canvas`` the channels and side of what its first
-    layer makes, ``z_shape`` the shape of a picture's noise. With a category of ``spec`` it has words of its own
-    for them. It is told t as whole steps and predicts what its
-    schedule says; variances that a foreign one has learned as well are left out.
+    layer makes, ``z_shape`` the shape of a picture's noise. With a category of ``spec`` it has words of its
+    own for them. It is told t as whole steps and predicts what its schedule says; variances that a foreign
+    one has learned as well are left out.
     """
 
     def __init__(self, net: Any, spec: Spec, *, patch: int = 1) -> None:
