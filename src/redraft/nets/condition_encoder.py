@@ -52,8 +52,8 @@ PAPER = EncoderConfig(width=512, layers=8, heads=8, grid=16, hint=0)
 class ConditionEncoder(nn.Module):
     """E: pictures [N, Cc, S, S] -> tokens [N, T + 1, D]; T places row by row, the whole picture's token last.
 
-    ``tokens``: D, the width that the denoiser reads; ``canvas``: channels and side of what the condition is drawn
-    beside (None: x_t's). UsageError for a condition that is no picture.
+    ``tokens``: D, the width that the denoiser reads; ``canvas``: channels and side of what the condition is
+    drawn beside (None: x_t's). UsageError for a condition that is no picture.
     """
 
     def __init__(
