@@ -11,6 +11,7 @@ from redraft.core.errors import UsageError
 from redraft.core.rng import BatchNoise, stream
 from redraft.core.types import Pair
 from redraft.data import Cache, Folder, Loader, Raw, Store, captioned, in_order
+from redraft.data.splits import shared
 from redraft.recipes.run import Run
 from redraft.sketches import Hand
 from redraft.tasks.edges import EdgesToPhoto
@@ -20,10 +21,11 @@ See = Callable[[Raw, Pair], Pair]  # a batch and its raw pair -> the pair as exp
 
 
 def store(folder: Folder, split: str, run: Run, margin: bool = False) -> Store:
-    """The split, decoded once; with the run's ``margin`` for random crops where it is trained on."""
+    """The split, decoded once. ``margin``: to be trained on, so with a margin for crops, and a share."""
     task = run.task
+    folder = captioned(folder) if run.task_name == "text" else folder
     made = Cache().build(
-        captioned(folder) if run.task_name == "text" else folder,
+        shared(folder, run.reading.share) if margin and split == "train" else folder,
         split,
         size=task.spec.size,
         channels=task.spec.channels,

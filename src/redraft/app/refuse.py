@@ -77,6 +77,10 @@ def refuse_run(run: Run, processes: int) -> None:
         raise UsageError(
             f"reading.margin lies between 0 and the size, {spec.size}, not {run.reading.margin}."
         )
+    if not 0 < run.reading.share <= 1:
+        raise UsageError(
+            f"reading.share is of the training pictures: above 0 and at most 1, not {run.reading.share:g}."
+        )
     _refuse_small_latents(run)
     if run.reading.margin and (run.condition.expert or run.target.latent):
         raise UsageError(

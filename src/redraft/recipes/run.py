@@ -25,13 +25,21 @@ from redraft.methods.method import Keep, keep_nothing
 from redraft.methods.piti import Piti
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.methods.upsampler import Upsampler, Upsampling
 from redraft.nets.condition_encoder import ConditionEncoder
 from redraft.nets.denoiser import Denoiser
 from redraft.nets.flow import Flow
 from redraft.nets.style import Style
 from redraft.recipes.ends import Condition, Target
-from redraft.recipes.networks import Networks, make_denoiser, make_flow, make_initializer, make_solver
-from redraft.recipes.prior import Prior
+from redraft.recipes.networks import (
+    Networks,
+    make_denoiser,
+    make_flow,
+    make_initializer,
+    make_solver,
+    make_upsampler,
+)
+from redraft.recipes.prior import Prior, fit, small
 from redraft.sampling.diffusion import Process
 from redraft.sampling.pool import Pool
 from redraft.spaces.bridge import represented
@@ -63,6 +71,7 @@ class Reading:
     margin: int = 0  # px beyond the size, for random crops
     flip: bool = False  # left and right swapped at random, on both sides of a pair
     stretch: bool = False  # each picture stretched to [-1, 1] by its own extremes; the papers' code
+    share: float = 1.0  # of the training pictures that is learnt from; 2 at least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +165,10 @@ class Run:
             if not dot or section not in sections:
                 raise unknown("section of settings", section.partition("=")[0], sections)
             run = replace(run, **{section: config.override(getattr(run, section), [rest], section + ".")})
+        if isinstance(run.method, Piti.Config):
+            from redraft.recipes.piti import with_rates  # which knows runs
+
+            return with_rates(run)
         return run
 
 
@@ -227,19 +240,41 @@ def _denoiser(run: Run) -> Denoiser:
 
 def _piti(run: Run, cfg: Piti.Config, keep: Keep) -> Piti:
     """A prior's network with fresh weights; app/prior.py fills in its own before training."""
+    factor = cfg.upsampler.factor
+    if factor > 1 and run.target.latent:
+        raise UsageError(
+            "method.upsampler is for priors of pixels; a latent space has a decoder that enlarges: leave it "
+            "out."
+        )
+    if run.spec.size % factor:
+        raise UsageError(f"method.upsampler.factor={factor} is no divisor of {run.spec.size} px.")
     if run.prior.name:
         _as_learnt("method.schedule", cfg.schedule, run.prior.schedule)
         _as_learnt("method.scale", cfg.scale, run.prior.scale)
         _as_learnt("networks.denoiser", run.networks.denoiser, run.prior.denoiser)
+        fit(run.prior, small(run.spec, factor), run.task.spec.size // factor)
     if run.networks.initializer != "denoiser":
         raise UsageError("PITI's initializer is a denoiser; leave networks.initializer at denoiser.")
-    spec, nets = run.spec, run.networks
+    spec, nets = small(run.spec, factor), run.networks
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         kind, config, patch = nets.denoiser.of(spec)
         initializer = Denoiser.of(kind, config, spec, patch=patch)
         encoder = ConditionEncoder(spec, nets.encoder, tokens=initializer.tokens, canvas=initializer.canvas)
-    return Piti(cfg, encoder=encoder, initializer=initializer, process=Process(cfg.schedule), keep=keep)
+        upsampler = _upsampler(run, cfg.upsampler) if factor > 1 else None
+    parts: dict[str, Any] = {"encoder": encoder, "initializer": initializer, "upsampler": upsampler}
+    return Piti(cfg, **parts, process=Process(cfg.schedule), keep=keep)
+
+
+def _upsampler(run: Run, cfg: Upsampling) -> Upsampler:
+    from redraft.recipes.autoencoder import perceptual  # which knows runs
+
+    denoiser, encoder = make_upsampler(run.networks, run.spec)
+    critic = None
+    if cfg.adversarial:  # it sees pictures alone, as published
+        seen = replace(run.spec, condition="none", width=0)
+        critic = make_solver(replace(run.networks, solver="patchgan"), seen)
+    return Upsampler(cfg, encoder=encoder, denoiser=denoiser, critic=critic, perceptual=perceptual(cfg))
 
 
 def _as_learnt(key: str, mine: object, its: object) -> None:
