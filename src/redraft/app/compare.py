@@ -13,7 +13,8 @@ from redraft.app.alone import alone
 from redraft.app.check import open_folder, suited
 from redraft.app.compare_measure import Measured, Protocol, failure, measured, real_pictures
 from redraft.app.compare_page import comparison
-from redraft.app.compare_plan import RESULT, Planned, entries, finished, refuse_other, trainings
+from redraft.app.compare_plan import FAILED, RESULT, Planned, entries, finished, refuse_other, trainings
+from redraft.app.compare_prior import prior_for
 from redraft.app.evaluate import questions, real_pairs, refuse_other_pictures
 from redraft.app.model import Model
 from redraft.app.refuse import refuse_empty, refuse_length
@@ -29,7 +30,6 @@ from redraft.recipes import RECIPES, Run
 from redraft.training import pick_device
 from redraft.training.processes import world
 
-FAILED = "failed.txt"  # in a run's folder: why it came to no end
 AGAIN = "Finished trainings are kept: to go on, give the same line again."
 
 
@@ -37,6 +37,7 @@ def compare(
     places: Sequence[str],
     *,
     methods: str | None = None,
+    prior: str | None = None,
     data: str | None = None,
     task: str | None = None,
     recipe: str = "modern",
@@ -51,12 +52,17 @@ def compare(
     device: str = "auto",
     settings: Iterable[str] = (),
 ) -> Path:
-    """Train ``methods`` on the one DATA of ``places``, or take the finished runs there; the report's path."""
+    """Train ``methods`` on the one DATA of ``places``, or take the finished runs there; the report's path.
+
+    ``prior`` is what trainings of method piti begin with.
+    """
+    refuse_empty(prior=prior)
     _refuse(places, methods, data, seeds, pictures, features, out, task, recipe)
     refuse_length(steps, minutes)
     where = pick_device(device)
     name = data or places[0]
     if methods is None:
+        prior_for(prior, [], Path(), 0)
         planned, task = finished(places)
         folder = open_folder(name, direction, unpaired=task == "unpaired")
         for run in filter(None, (one.run for one in planned)):
@@ -69,8 +75,9 @@ def compare(
         task = suited(folder, task)
         place = Path(out or f"runs/compare-{Path(name).name}-{task}")
         common = [*length(steps, minutes), *common]
+        begins = prior_for(prior, wanted, place, seeds)
         planned = trainings(
-            examined, wanted, common, task=task, recipe=recipe, size=size, seeds=seeds, out=place
+            examined, wanted, common, begins, task=task, recipe=recipe, size=size, seeds=seeds, out=place
         )
     _refuse_measures(features, task)
     refuse_other(place, planned if methods else [], folder)
@@ -145,7 +152,8 @@ class _Sitting:
             why = (one.place / FAILED).read_text(encoding="utf-8").partition("\n")[0]
             say(f"Failed before: {why} (Remove {one.place} to try again.)")
             return why
-        fit_run(self.folder, run, one.place, self.device, resume=(one.place / "run.yaml").exists())
+        begun = (one.place / "run.yaml").exists()
+        fit_run(self.folder, run, one.place, self.device, resume=begun, begins=one.begins)
         return ""
 
     def _protocol(self, one: Planned) -> Protocol:

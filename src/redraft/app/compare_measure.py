@@ -49,6 +49,8 @@ class Measured:
     steps: int = 0
     seconds: float = 0.0
     megabytes: float | None = None  # at the peak of training
+    learnt_from: int = 0  # training pictures
+    prior: Mapping[str, Any] = field(default_factory=dict)  # that it began with; see ``_prior``
     parameters: int = 0
     default_steps: int = 0  # K when nothing else is asked
     refine_steps: int = 0  # K of the refined pictures
@@ -166,6 +168,8 @@ def _measure(planned: Planned, protocol: Protocol, file: Path, key: str) -> Meas
         steps=int(model.about.get("steps", 0)),
         seconds=float(model.about.get("seconds", 0.0)),
         megabytes=model.about.get("megabytes"),
+        learnt_from=int(model.about.get("pictures", 0)),
+        prior=_prior(model),
         parameters=sum(p.numel() for p in model.method.parameters()),
         default_steps=model.method.refine_steps,
         refine_steps=steps,
@@ -180,6 +184,14 @@ def _measure(planned: Planned, protocol: Protocol, file: Path, key: str) -> Meas
     images.save(file.with_suffix(".safetensors"), save(content))
     images.save(file, json.dumps(made.to_dict() | {"key": key}, indent=1).encode())
     return made
+
+
+def _prior(model: Model) -> dict[str, Any]:
+    """Its name, whether its weights were left out, what ``begun.keep_told`` kept of it; {} without."""
+    prior = model.run.prior
+    if not prior.name:
+        return {}
+    return {"name": prior.name, "fresh": prior.fresh, **model.about.get("prior", {})}
 
 
 def _curve(model: Model, protocol: Protocol, steps: int, truth: bool) -> tuple[Point, ...]:

@@ -6,11 +6,13 @@ import math
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
 from redraft.app.compare_measure import Measured
+from redraft.app.compare_prior import begun_before, lent
 from redraft.evaluation.compare import Advice, Contender, Over, recommend, relied_on
 from redraft.evaluation.comparison import Comparison, System
 from redraft.evaluation.plots import Mark
@@ -63,9 +65,11 @@ def advise(groups: Mapping[str, Sequence[Measured]], some: Scores | None) -> Adv
             )
         )
     measures = [] if some is None else some.measures
-    return recommend(
+    advice = recommend(
         contenders, {} if some is None else _controls(some), measures, 0 if some is None else some.pictures
     )
+    priors = lent({c.name: r.prior for c in contenders for r in groups[c.name] if r.prior})
+    return replace(advice, reasons=(*advice.reasons, *priors))
 
 
 def _by_label(runs: Sequence[Measured]) -> dict[str, list[Measured]]:
@@ -139,6 +143,10 @@ def _training(group: Sequence[Measured], done: Sequence[Measured]) -> dict[str, 
         facts["why not"] = failed[0].failed
     if not done:
         return facts
+    if prior := done[0].prior:
+        facts["begins with"] = begun_before(prior)
+    if done[0].learnt_from:
+        facts["training pictures"] = f"{done[0].learnt_from:,}"
     steps = [r.steps for r in done]
     facts["steps"] = ", ".join(f"{s:,}" for s in steps)
     facts["minutes"] = ", ".join(f"{r.seconds / 60:.1f}" for r in done)

@@ -10,6 +10,7 @@ from typing import Any
 
 from redraft.app.begin import pictures_key
 from redraft.app.examples import store
+from redraft.app.prior import Given
 from redraft.app.refuse import refuse_file, refuse_settings
 from redraft.app.story import distinct
 from redraft.app.train import plan, settle
@@ -19,11 +20,13 @@ from redraft.data import Folder, Report
 from redraft.hub import bundle
 from redraft.methods import METHODS
 from redraft.recipes.run import Run
+from redraft.training.checkpoint import saved
 from redraft.training.folder import difference, settings_of
 
 LABEL = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_+-]*")
 SECTIONS = tuple(f.name for f in fields(Run) if f.name not in ("recipe", "seed"))
 RESULT = "compare.json"
+FAILED = "failed.txt"  # in a run's folder: why it came to no end
 LOCK = ".lock"  # held while a comparison is at work
 
 
@@ -44,6 +47,7 @@ class Planned:
     seed: int
     place: Path
     run: Run | None
+    begins: Given | None = None  # its prior
     why_not: str = ""
 
 
@@ -95,6 +99,7 @@ def trainings(
     report: Report,
     wanted: Sequence[Entry],
     common: Sequence[str],
+    begins: Given | None = None,
     *,
     task: str,
     recipe: str,
@@ -102,27 +107,45 @@ def trainings(
     seeds: int,
     out: Path,
 ) -> list[Planned]:
-    """All trainings, seed by seed. A method that does not fit is kept with the reason, unless none fits."""
+    """All trainings, seed by seed. A method that does not fit is kept with the reason, unless none fits.
+
+    ``begins`` is the prior of method piti, which decides the size where nobody does.
+    """
+    size = size or (begins.px if begins else None) or None
     made: list[Planned] = []
     problems: list[RedraftError] = []
     for seed in range(seeds):
         for entry in wanted:
-            place = out / "runs" / f"{entry.label}-{seed}"
+            place = place_of(out, entry, seed)
+            own = begins if entry.method == "piti" else None
+            begun = place if has_begun(place) else None
             try:
                 named = [*common, *entry.settings]
-                run = settle(plan(report, task, entry.method, recipe, size, seed, named), common)
+                run = plan(report, task, entry.method, recipe, size, seed, named, begun, own)
+                run = settle(run, common)
             except UsageError as wrong:
                 problems.append(wrong)
                 made.append(Planned(entry=entry, seed=seed, place=place, run=None, why_not=str(wrong)))
                 continue
-            made.append(Planned(entry=entry, seed=seed, place=place, run=settle(run, entry.settings)))
+            run = settle(run, entry.settings)
+            made.append(Planned(entry=entry, seed=seed, place=place, run=run, begins=own))
     sizes = {p.run.task.spec.size for p in made if p.run is not None}
     if size is None and len(sizes) > 1:  # one method's experts cannot have the usual size
         more: dict[str, Any] = {"task": task, "recipe": recipe, "seeds": seeds, "out": out}
-        return trainings(report, wanted, common, size=max(sizes), **more)
+        return trainings(report, wanted, common, begins, size=max(sizes), **more)
     if all(p.run is None for p in made):
         raise problems[0]
     return made
+
+
+def place_of(out: Path, entry: Entry, seed: int) -> Path:
+    """Where a training of a comparison lies."""
+    return out / "runs" / f"{entry.label}-{seed}"
+
+
+def has_begun(place: Path) -> bool:
+    """Whether a training has learnt something or has ended: what it begins with is no more needed."""
+    return bool(saved(place / "checkpoints")) or (place / "model").is_dir() or (place / FAILED).exists()
 
 
 def finished(places: Sequence[str]) -> tuple[list[Planned], str]:

@@ -14,6 +14,7 @@ from redraft.app import foreign
 from redraft.app import prior as priors
 from redraft.app.alone import alone
 from redraft.app.begin import begin, measured, pictures_key, seen
+from redraft.app.begun import default_place, default_run, keep_told, told_of
 from redraft.app.bridges import COPIES, Viewed, bridge, ends, is_end, keep, kept_scales
 from redraft.app.check import instead, open_folder, speaks, suited
 from redraft.app.drawn import drawn, energies
@@ -37,10 +38,12 @@ from redraft.app.refuse import (
 from redraft.app.samples import drawer
 from redraft.app.show import say
 from redraft.app.told import card, next_lines, tell_captions, tell_few, tell_skipped
+from redraft.core.config import override
 from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.types import Pair
 from redraft.data import Folder, Report, captioned
 from redraft.data.check import check
+from redraft.data.splits import shared
 from redraft.evaluation.calibration import Calibration
 from redraft.evaluation.cost import peak, reset_peak
 from redraft.methods.solver import Solver
@@ -48,6 +51,7 @@ from redraft.nets.blocks import parameters
 from redraft.recipes import RECIPES, Run, build
 from redraft.recipes.ends import Ends
 from redraft.recipes.matrix import method_for, only_task
+from redraft.recipes.run import Reading
 from redraft.tasks import TASKS, Task
 from redraft.training import pick_device
 from redraft.training import train as fit
@@ -83,6 +87,10 @@ def train(
     refuse_length(steps, minutes)
     where = pick_device(device)
     with processes(where):
+        begins_with = method or ("piti" if prior else "solver" if initializer else None)
+        if resume and out is None and begins_with in ("piti", "solver"):
+            found = default_run(data, task, begins_with)  # what it begins with is known by its folder
+            out, task = (str(found[0]), found[1].task_name) if found else (None, task)
         initial = foreign.given(initializer, method, out, resume)
         begins = priors.given(prior, method, out, resume)
         method = "piti" if begins else method
@@ -113,7 +121,7 @@ def train(
 
 
 def _place(out: str | None, data: str, task: str, label: str) -> Path:
-    return Path(out or f"runs/{Path(data).name}-{task}-{label}")
+    return Path(out) if out else default_place(data, task, label)
 
 
 def _begun(place: Path) -> Path | None:
@@ -160,18 +168,26 @@ def plan(
             "--method solver --initializer MODEL; redraft compare takes it as a finished run."
         )
     if method == "piti" and begins is None:
-        raise UsageError(f"{priors.NEEDED}; redraft compare takes it as a finished run.")
+        raise UsageError(f"{priors.NEEDED}.")
     lines, begun = priors.with_latent(list(settings), begins), begun or priors.place(begins)
     find = partial(ends, method=method, assignments=lines, begun=begun)
     size = size or (begins.px if begins else None) or None
     made, between = _between(report, name, size, find)
-    pictures = between.target.draws or len(_learnt(report.folder, name).examples["train"])
+    learnt = shared(_learnt(report.folder, name), _share(lines))
+    pictures = between.target.draws or len(learnt.examples["train"])
     return priors.begun_with(RECIPES[recipe](made, method, pictures, seed, between), begins)
 
 
 def _learnt(folder: Folder, task: str) -> Folder:
     """Of a folder what a task learns from: words are learnt from captioned pictures alone."""
     return captioned(folder) if task == "text" else folder
+
+
+def _share(settings: Iterable[str]) -> float:
+    """Of the training pictures, as ``--set`` lines wish it."""
+    lines = [line.strip() for line in settings]
+    wished = [line.removeprefix("reading.") for line in lines if line.startswith("reading.share")]
+    return override(Reading(), wished, "reading.").share
 
 
 def chosen(folder: Folder, task: str | None, method: str | None) -> tuple[str, str]:
@@ -264,6 +280,8 @@ def fit_run(
         scales = begins.loaded.scales
     see = seen(training, run, between, device, scales)
     keep(between, out)
+    if begins is not None and begins.loaded.state and rank() == 0:
+        keep_told(out, begins.loaded.state, begins.place)
     if foreign_ := unknown_words(between.condition, training.captions):
         say(foreign_)
     begin(method, training, run, device, see)
@@ -298,6 +316,7 @@ def fit_run(
             "pictures": len(training),
             "data": f"Drawn by {run.target.latent}. " * bool(run.target.draws) + folder.understood,
             **({} if lost is None else {"reconstruction_psnr": round(lost[1], 2)}),
+            **told_of(out),
             **residual_norm(method, between, some),
         }
         model = Model(

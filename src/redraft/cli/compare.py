@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from redraft.cli.train import Prior
+
 
 def compare(
     places: Annotated[
@@ -16,6 +18,7 @@ def compare(
         str | None,
         typer.Option(help="To be trained: ccoopnets,pix2pix,... A variant is NAME=METHOD; see --set."),
     ] = None,
+    prior: Prior = None,
     data: Annotated[str | None, typer.Option(help="The pictures that finished runs are judged on.")] = None,
     task: Annotated[
         str | None, typer.Option(help="What is given: none, category, labels, edges, ...")
@@ -48,6 +51,7 @@ def compare(
     judge(
         places,
         methods=methods,
+        prior=prior,
         data=data,
         task=task,
         recipe=recipe,

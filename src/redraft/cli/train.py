@@ -8,6 +8,14 @@ import typer
 
 from redraft.cli.options import Data, Device, Direction, Minutes, Out, Resume, Seed, Settings, Size, Steps
 
+Prior = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="For method piti: a run of method diffusion, or a diffusers model (folder or hub name).",
+    ),
+]
+
 
 def train(
     data: Data,
@@ -22,13 +30,7 @@ def train(
             help="For method solver: a run or model, an ONNX file, or a latest_net_G.pth, which it refines.",
         ),
     ] = None,
-    prior: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="For method piti: a run of method diffusion, or a diffusers model (folder or hub name).",
-        ),
-    ] = None,
+    prior: Prior = None,
     recipe: Annotated[str, typer.Option(help="modern, or classic: the papers' own settings.")] = "modern",
     size: Size = None,
     steps: Steps = None,
