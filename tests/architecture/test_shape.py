@@ -31,7 +31,10 @@ def module(file: Path) -> str:
 
 @pytest.mark.parametrize(
     ("room", "table", "shared"),
-    [("methods", METHODS, {"contest", "denoising", "method", "thinking"}), ("tasks", TASKS, {"task"})],
+    [
+        ("methods", METHODS, {"contest", "denoising", "method", "thinking", "upsampler"}),
+        ("tasks", TASKS, {"task"}),
+    ],
 )
 def test_every_method_and_task_is_one_file_of_its_name(
     room: str, table: dict[str, type], shared: set

@@ -15,7 +15,7 @@ from redraft.methods.diffusion import Diffusion
 from redraft.methods.piti import Piti
 from redraft.nets.lora import adapt, merge
 from redraft.recipes import Run
-from redraft.recipes.prior import Loaded, Prior, fit, load
+from redraft.recipes.prior import Loaded, Prior, enlarging, fit, load, small
 from redraft.recipes.run import Built
 
 HOW = (
@@ -120,9 +120,11 @@ def begun_with(run: Run, given: Given | None) -> Run:
     if given is None:
         return run
     prior = given.prior
-    fit(prior, run.spec, run.task.spec.size)
+    factor = enlarging(prior, run.task.spec.size)
+    fit(prior, small(run.spec, factor), run.task.spec.size // factor)
     assert isinstance(run.method, Piti.Config)
-    method = replace(run.method, schedule=prior.schedule, scale=prior.scale)
+    larger = replace(run.method.upsampler, factor=factor)
+    method = replace(run.method, schedule=prior.schedule, scale=prior.scale, upsampler=larger)
     if prior.schedule.kind == "flow":
         method = replace(method, scheduler="flow-euler")
     networks = replace(run.networks, denoiser=prior.denoiser)
@@ -136,7 +138,9 @@ def fill(method: Built, run: Run, given: Given | None) -> None:
     if given.loaded.state:
         where = f"the latent space of {run.target.latent}" if run.target.latent else "pixels"
         fresh = ", with fresh weights" * run.prior.fresh
-        say(f"Prior: {given.prior.name}, a {method.initializer.kind} of {where}{fresh}.")
+        by = method.cfg.upsampler.factor
+        more = f" Its {method.initializer.z_shape[-1]} px are made {by} times as large by an upsampler."
+        say(f"Prior: {given.prior.name}, a {method.initializer.kind} of {where}{fresh}.{more * (by > 1)}")
     if given.loaded.state and not run.prior.fresh:
         method.initializer.fill(given.loaded.state)
     if run.networks.lora:

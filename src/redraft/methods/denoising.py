@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -68,20 +69,39 @@ class Told(NamedTuple):
         return Told(*(None if a is None or b is None else torch.cat([a, b]) for a, b in pairs))
 
 
-def taught(denoiser: Denoiser, process: Process, cfg: Denoising, x: Tensor, told: Told, rng: Noise) -> Tensor:
-    """Squared error of the prediction for pictures x [N, C, s, s] in [-1, 1], each at one t: [N]."""
+class Attempt(NamedTuple):
+    """What a denoiser made of noised pictures."""
+
+    x_t: Tensor  # [N, C, s, s]
+    t: Tensor  # int64 [N]
+    predicted: Tensor  # [N, C, s, s]
+    error: Tensor  # [N]: squared, mean over a picture's numbers
+
+
+def attempted(
+    denoiser: Callable[..., Tensor], process: Process, cfg: Denoising, x: Tensor, told: Told, rng: Noise
+) -> Attempt:
+    """The prediction for pictures x [N, C, s, s] in [-1, 1], each at one t, and its squared error."""
     x0 = cfg.scale * x
     steps = cfg.schedule.steps
     t = (torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) * steps).long().clamp_max(steps - 1)
     eps = rng.normal(*x.shape)
-    made = denoiser(process.noised(x0, eps, t), t, *told)
+    x_t = process.noised(x0, eps, t)
+    made = denoiser(x_t, t, *told)
     error = (made - process.target(x0, eps, t)).square()
     if cfg.min_snr:
         error = process.weight(t, error, cfg.min_snr) * error
-    return error.flatten(1).mean(1)
+    return Attempt(x_t, t, made, error.flatten(1).mean(1))
 
 
-def predictor(denoiser: Denoiser, process: Process, cfg: Denoising, told: Told, null: Told | None) -> Predict:
+def taught(denoiser: Denoiser, process: Process, cfg: Denoising, x: Tensor, told: Told, rng: Noise) -> Tensor:
+    """Squared error of the prediction for pictures x [N, C, s, s] in [-1, 1], each at one t: [N]."""
+    return attempted(denoiser, process, cfg, x, told, rng).error
+
+
+def predictor(
+    denoiser: Callable[..., Tensor], process: Process, cfg: Denoising, told: Told, null: Told | None
+) -> Predict:
     """The denoiser with its condition bound, guided away from ``null`` where there is guidance."""
     if null is None or not cfg.guidance:
         return lambda x_t, t: denoiser(x_t, t, *told)

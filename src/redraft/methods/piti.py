@@ -9,6 +9,8 @@ pictures look like. A condition encoder E learns to speak to it in tokens, as wo
     1  encoder               E learns; θ is frozen
     2  dropped conditions    E learns on, a share of the conditions null; θ is frozen
     3  joint                 E and θ learn
+    4  upsampler             where larger pictures are wanted than a prior of pixels makes: 1 to 3 are of
+                             area means, and a denoiser of its own enlarges them (methods/upsampler.py)
 
     ε̂ = ε_c + w (ε_c − ε_∅), normalised        guided sampling (sampling/diffusion.guided)
 
@@ -19,7 +21,7 @@ Otherwise than published: E also draws the condition into x_t (``encoder.hint``)
 where things are; stages are shares of one training; frozen means eval mode and no gradients, where the
 released code leaves dropout on, of which here is none in any stage; t is drawn evenly (there by the size of
 its losses); no term for a learned variance, which a prior may have and nobody reads here; few steps of a
-second-order solver (there 250 of the first order, at random). The upsampler is methods/upsampler.py.
+second-order solver (there 250 of the first order, at random).
 """
 
 from __future__ import annotations
@@ -47,24 +49,31 @@ from redraft.methods.denoising import (
 )
 from redraft.methods.method import Keep, Sample, Update, keep_nothing
 from redraft.methods.thinking import still
+from redraft.methods.upsampler import Upsampler, Upsampling
 from redraft.nets.condition_encoder import ConditionEncoder
 from redraft.nets.denoiser import Denoiser
 from redraft.sampling.diffusion import Process
 
 STAGES = ("encoder", "dropped conditions", "joint")
+LAST = "upsampler"  # the fourth, where there is one
 
 
 class Piti(nn.Module):
-    """A condition encoder E (``encoder``) and a pretrained denoiser θ (``initializer``)."""
+    """A condition encoder E (``encoder``), a pretrained denoiser θ (``initializer``), perhaps an upsampler.
+
+    With one the first two are of pictures and conditions of its ``reduced`` side, and all that comes in and
+    goes out is of the full one.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config(Denoising):
-        encoder: float = 0.3  # share of the training for stage 1; released code 200,000 steps
+        encoder: float = 0.3  # share of stages 1 to 3 for stage 1; released code 200,000 steps
         dropped: float = 0.1  # share for stage 2, of what is left at most; released code 60,000 steps
         null: float = 0.2  # share of the conditions that are null in stages 2 and 3; released code 0.2
         carry: Literal["average", "weights"] = "average"  # of E into the next stage; released code: average
         optimizers: Literal["reset", "keep"] = "reset"  # what each stage begins with; released code: reset
         guidance: float = 0.3  # w; released code 0.3, there 1 + w = 1.3
+        upsampler: Upsampling = Upsampling()  # stage 4; none where its factor is 1
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -81,17 +90,21 @@ class Piti(nn.Module):
         encoder: ConditionEncoder,
         initializer: Denoiser,
         process: Process,
+        upsampler: Upsampler | None = None,
         keep: Keep = keep_nothing,
     ) -> None:
         super().__init__()
+        if (cfg.upsampler.factor > 1) != (upsampler is not None):
+            raise ValueError("there is an upsampler where method.upsampler.factor is more than 1")
         process.scheduler(cfg.scheduler)  # refuses one that does not fit
         self.cfg, self.process, self.keep = cfg, process, keep
-        self.encoder, self.initializer = encoder, initializer
+        self.encoder, self.initializer, self.upsampler = encoder, initializer, upsampler
         self.stage = ""
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        return {"encoder": self.encoder, "initializer": self.initializer}
+        more = {} if self.upsampler is None else self.upsampler.networks
+        return {"encoder": self.encoder, "initializer": self.initializer, **more}
 
     @property
     def refine_steps(self) -> int:
@@ -101,9 +114,13 @@ class Piti(nn.Module):
 
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         self._enter(update)
+        if self.upsampler is not None and self.stage == LAST:
+            share = self.cfg.upsampler.share
+            return self.upsampler.step(batch, update, rng, done=(update.done - 1 + share) / share)
         first, _, last = (self.stage == name for name in STAGES)
         c, x = batch
         assert c is not None
+        c, x = self._small(c), self._small(x)
         dropped = None if first else torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) < self.cfg.null
         with nullcontext() if last else self._frozen():
             loss = taught(*self._denoiser, x, self._told(c, dropped), rng).mean()
@@ -133,16 +150,19 @@ class Piti(nn.Module):
             for net in self.networks.values():
                 if self.cfg.carry == "average":
                     update.take_average(net)
-                if self.cfg.optimizers == "reset":
+                if self.cfg.optimizers == "reset" or now == LAST:  # what begins there begins slowly
                     update.restart(net)
         self.stage = now
         self.initializer.eval()  # dropout draws from nothing that a resumed run could draw from again
 
     def _stages(self) -> dict[str, float]:
         """The stages that this training has, with the share of it at which each ends."""
-        shares = (self.cfg.encoder, self.cfg.dropped, 1 - self.cfg.encoder - self.cfg.dropped)
+        last = 0.0 if self.upsampler is None else self.cfg.upsampler.share
+        encoder = self.cfg.encoder
+        dropped = min(self.cfg.dropped, 1 - encoder)
+        shares = [*((1 - last) * s for s in (encoder, dropped, 1 - encoder - dropped)), last]
         ends = accumulate(shares)
-        return {n: end for n, s, end in zip(STAGES, shares, ends, strict=True) if s > 1e-9}
+        return {n: end for n, s, end in zip((*STAGES, LAST), shares, ends, strict=True) if s > 1e-9}
 
     # ---- making pictures
 
@@ -150,37 +170,63 @@ class Piti(nn.Module):
     def generate(
         self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
-        """Drafts of ``cfg.draft_steps``, pictures of K steps (0: the drafts), both from one noise x_T."""
+        """Drafts of ``cfg.draft_steps``, pictures of K steps (0: the drafts), both from one noise x_T.
+
+        An upsampler enlarges the pictures; drafts, and what ``trace`` shows, are enlarged bilinearly.
+        """
         assert c is not None
-        told = self._told(c)
-        made = draft_and_denoise(*self._denoiser, told, self._null(c), n, rng, refine=refine, trace=trace)
-        if self.keep is keep_nothing:
+        told = self._told(self._small(c))
+        null = self._null(self._small(c))
+        made = draft_and_denoise(*self._denoiser, told, null, n, rng, refine=refine, trace=trace)
+        if self.keep is keep_nothing and self.upsampler is None:
             return made
-        drafts, images = self.keep(made.drafts, c), self.keep(made.images, c)
+        drafts = images = self._shown(made.drafts, c)
+        if refine != 0:
+            images = self._enlarged(made.images, c, rng)
+        first = self.energy(drafts, c)
         return made._replace(
             drafts=drafts,
             images=images,
-            draft_energies=errors(*self._denoiser, drafts, told),
-            energies=errors(*self._denoiser, images, told),
-            trace=[self.keep(x, c) for x in made.trace],
+            draft_energies=first,
+            energies=first if refine == 0 else self.energy(images, c),
+            trace=[*(self._shown(x, c) for x in made.trace[:-1]), images] if made.trace else [],
         )
 
     @torch.no_grad()
     def revise(self, drafts: Tensor, c: Tensor, rng: Noise, level: float, steps: int) -> Tensor:
         """Another method's drafts [N, C, H, W] noised to ``level``, in (0, 1], and denoised from there.
 
-        At level 1 nothing is left of a draft; the lower, the more is kept (SDEdit; arXiv:2108.01073).
+        At level 1 nothing is left of a draft; the lower, the more is kept (SDEdit; arXiv:2108.01073). With an
+        upsampler that is done with the reduced draft, whose detail is then made anew.
         """
-        start = rng.normal(*drafts.shape) if level == 1 else drafts
-        predict = predictor(*self._denoiser, self._told(c), self._null(c))
+        small, told = self._small(drafts), self._small(c)
+        start = rng.normal(*small.shape) if level == 1 else small
+        predict = predictor(*self._denoiser, self._told(told), self._null(told))
         made, _ = pictures(predict, self.process, self.cfg, start, rng, steps=steps, level=level)
-        return self.keep(made, c)
+        return self._enlarged(made, c, rng)
 
     @torch.no_grad()
     def energy(self, x: Tensor, c: Tensor | None) -> Tensor:
-        """How badly θ tells the noise that is put on x [N], told of c; the same noise every time."""
+        """How badly θ tells the noise that is put on x [N], told of c; the same noise every time.
+
+        With an upsampler: on x and c reduced, so that it says nothing of the detail.
+        """
         assert c is not None
-        return errors(*self._denoiser, x, self._told(c))
+        return errors(*self._denoiser, self._small(x), self._told(self._small(c)))
+
+    # ---- from small to large
+
+    def _small(self, x: Tensor) -> Tensor:
+        """Pictures or conditions as large as θ makes them."""
+        return x if self.upsampler is None else self.upsampler.reduced(x)
+
+    def _shown(self, x: Tensor, c: Tensor) -> Tensor:
+        """What θ made, as large as is wanted."""
+        return self.keep(x if self.upsampler is None else self.upsampler.blown(x), c)
+
+    def _enlarged(self, x: Tensor, c: Tensor, rng: Noise) -> Tensor:
+        """What θ made, with detail."""
+        return self.keep(x if self.upsampler is None else self.upsampler.enlarge(x, c, rng), c)
 
     # ---- what the denoiser is told
 

@@ -53,14 +53,14 @@ class DenoiserConfig:
         if any(c % 16 for c in self.channels):
             raise UsageError(f"networks.denoiser.channels are multiples of 16, not {list(self.channels)}.")
 
-    def of(self, spec: Spec) -> tuple[str, dict[str, Any], int]:
-        """Class, configuration and patch for pictures of ``spec``."""
+    def of(self, spec: Spec, beside: int = 0) -> tuple[str, dict[str, Any], int]:
+        """Class, configuration and patch for pictures of ``spec``, with so many channels seen beside them."""
         if self.kind:
             return self.kind, json.loads(self.config), 1
-        return "UNet2DConditionModel", *_small(self, spec)
+        return "UNet2DConditionModel", *_small(self, spec, beside)
 
 
-def _small(cfg: DenoiserConfig, spec: Spec) -> tuple[dict[str, Any], int]:
+def _small(cfg: DenoiserConfig, spec: Spec, beside: int) -> tuple[dict[str, Any], int]:
     patch = cfg.patch if spec.size % cfg.patch == 0 and spec.size > 8 else 1
     grid = spec.size // patch
     levels = 1  # as many as the grid can be halved
@@ -70,7 +70,7 @@ def _small(cfg: DenoiserConfig, spec: Spec) -> tuple[dict[str, Any], int]:
     channels = cfg.channels[:levels]
     return {
         "sample_size": grid,
-        "in_channels": spec.channels * patch**2,
+        "in_channels": (spec.channels + beside) * patch**2,
         "out_channels": spec.channels * patch**2,
         "down_block_types": ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends],
         "up_block_types": ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)],
@@ -124,8 +124,11 @@ class Denoiser(nn.Module):
             classes.register_forward_hook(_Unclassed(self._said))
 
     @staticmethod
-    def of(kind: str, config: Mapping[str, Any], spec: Spec, *, patch: int = 1) -> Denoiser:
-        """A denoiser of a diffusers class, weights fresh; BundleError where the class cannot be built so."""
+    def of(kind: str, config: Mapping[str, Any], spec: Spec, *, patch: int = 1, beside: int = 0) -> Denoiser:
+        """A denoiser of a diffusers class, weights fresh; BundleError where the class cannot be built so.
+
+        ``beside``: channels that it sees beside x_t, and makes nothing of.
+        """
         if kind not in KINDS:
             raise unknown("kind of denoiser", kind, KINDS)
         if importlib.util.find_spec("diffusers") is None:
@@ -137,7 +140,7 @@ class Denoiser(nn.Module):
                 net = getattr(diffusers, kind).from_config(dict(config))
             except (ValueError, TypeError, KeyError, IndexError, NotImplementedError) as problem:
                 raise BundleError(f"No {kind} can be built as its configuration says: {problem}") from None
-        refuse(net, spec, patch)
+        refuse(net, spec, patch, beside)
         return Denoiser(net, spec, patch=patch)
 
     def forward(
@@ -147,19 +150,22 @@ class Denoiser(nn.Module):
         tokens: Tensor | None = None,
         vector: Tensor | None = None,
         hint: Tensor | None = None,
+        beside: Tensor | None = None,
     ) -> Tensor:
         """The prediction [N, C, s, s] for x_t [N, C, s, s] at t int64 [N].
 
         ``tokens`` [N, T, D], or categories int64 [N], of which -1 is none; ``vector`` [N, D];
-        ``hint`` [N, *canvas] is added to what the first layer makes of x_t. None: unsaid.
+        ``hint`` [N, *canvas] is added to what the first layer makes of x_t; ``beside`` [N, C', s, s] stands
+        in channels of its own, if the denoiser has them. None: unsaid.
         """
         said, labels = self._said, tokens if tokens is not None and tokens.ndim == 1 else None
         tokens = self._read(tokens, len(x_t))
         said.tokens = tokens.to(x_t.dtype)
         said.vector = None if vector is None else self.vector(vector)
         said.hint = hint
+        seen = x_t if beside is None else torch.cat([x_t, beside], 1)
         try:
-            made = self._call(F.pixel_unshuffle(x_t, self.patch), t, said, labels)
+            made = self._call(F.pixel_unshuffle(seen, self.patch), t, said, labels)
         finally:
             said.tokens = said.vector = said.hint = said.unclassed = None
         return F.pixel_shuffle(made[:, : x_t.shape[1] * self.patch**2], self.patch)
@@ -202,7 +208,7 @@ class Denoiser(nn.Module):
         return net(x, said.tokens, t, added_cond_kwargs=more, return_dict=False)[0]
 
 
-def refuse(net: Any, spec: Spec, patch: int = 1) -> None:
+def refuse(net: Any, spec: Spec, patch: int = 1, beside: int = 0) -> None:
     """BundleError where a network asks for more than this house can tell it, or has other channels."""
     kind, config = type(net).__name__, net.config
     added, classes = config.get("addition_embed_type"), config.get("class_embed_type")
@@ -217,8 +223,9 @@ def refuse(net: Any, spec: Spec, patch: int = 1) -> None:
         asks = f"{config.encoder_hid_dim_type} in the tokens' place"
     if asks:
         raise BundleError(f"This {kind} asks for {asks}, which cannot be told here: choose another prior.")
-    channels = spec.channels * patch**2
-    if config.in_channels != channels or (config.out_channels or channels) not in (channels, 2 * channels):
+    channels, more = spec.channels * patch**2, beside * patch**2
+    made = config.out_channels or channels
+    if config.in_channels != channels + more or made not in (channels, 2 * channels):
         raise BundleError(
             f"This {kind} makes {config.out_channels} channels of {config.in_channels}, and {channels} are "
             "wanted, of the picture or latent: choose a prior, or an image expert, that fits."

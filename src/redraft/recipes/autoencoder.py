@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from redraft.methods.autoencoder import Autoencoder, Perceptual
+from redraft.methods.upsampler import Upsampling
 from redraft.nets.autoencoder import AutoencoderConfig
 from redraft.recipes.networks import Networks
 from redraft.recipes.run import Reading, Run
@@ -71,7 +72,7 @@ def classic_autoencoder(task: Task, pictures: int, seed: int = 0) -> Run:
     )
 
 
-def perceptual(cfg: Autoencoder.Config) -> Perceptual | None:
+def perceptual(cfg: Autoencoder.Config | Upsampling) -> Perceptual | None:
     """The distance that ``cfg.perceptual`` weighs: in the maps of the package's own small network."""
     if not cfg.perceptual:
         return None

@@ -9,7 +9,7 @@ from typing import Literal
 from redraft.core.errors import UsageError
 from redraft.core.types import Spec
 from redraft.nets.autoencoder import AutoencoderConfig, AutoencoderNet
-from redraft.nets.condition_encoder import EncoderConfig
+from redraft.nets.condition_encoder import ConditionEncoder, EncoderConfig
 from redraft.nets.denoiser import Denoiser, DenoiserConfig
 from redraft.nets.flow import Flow, FlowConfig
 from redraft.nets.foreign import Foreign, make
@@ -43,6 +43,7 @@ class Networks:
     flow: FlowConfig = FlowConfig()  # of initializer flow
     denoiser: DenoiserConfig = DenoiserConfig()  # of initializer denoiser
     encoder: EncoderConfig = EncoderConfig()  # of method piti: what a condition is told by
+    upsampler: DenoiserConfig = DenoiserConfig()  # of method piti, where pictures are larger than a prior's
     lora: int = 0  # of method piti: rank of the adapters through which alone a large prior learns; 0: none
     autoencoder: AutoencoderConfig = AutoencoderConfig()  # of initializer autoencoder
     foreign: Foreign | None = None  # where the initializer came from, when it was trained elsewhere
@@ -159,6 +160,13 @@ def make_denoiser(cfg: Networks, spec: Spec) -> Denoiser:
         )
     kind, config, patch = cfg.denoiser.of(spec)
     return Denoiser.of(kind, config, spec, patch=patch)
+
+
+def make_upsampler(cfg: Networks, spec: Spec) -> tuple[Denoiser, ConditionEncoder]:
+    """What enlarges pictures to those of ``spec``, and what tells it the condition."""
+    kind, config, patch = cfg.upsampler.of(spec, beside=spec.channels)
+    net = Denoiser.of(kind, config, spec, patch=patch, beside=spec.channels)
+    return net, ConditionEncoder(spec, cfg.encoder, tokens=net.tokens, canvas=net.canvas)
 
 
 def _fit(part: str, kind: str, spec: Spec) -> None:

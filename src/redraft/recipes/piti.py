@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from redraft.methods.piti import Piti
+from redraft.methods.upsampler import Upsampling
 from redraft.nets.condition_encoder import PAPER
+from redraft.nets.denoiser import DenoiserConfig
 from redraft.recipes.ends import Ends
 from redraft.recipes.networks import Networks
 from redraft.recipes.run import Reading, Run
+from redraft.sampling.diffusion import Schedule
 from redraft.tasks import Task
 from redraft.training import Train
+
+COARSE = 128  # px from which the upsampler works on patches of 4 x 4, so that a CPU can afford it
+MADE = ("upsampler_encoder", "upsampler")
+RATES: dict[str, dict[str, dict[str, Any]]] = {  # of the networks that an upsampler brings along
+    "modern": {
+        "lr": {**dict.fromkeys(MADE, 1e-3), "critic": 5e-4},
+        "betas": {**dict.fromkeys(MADE, (0.9, 0.99)), "critic": (0.5, 0.99)},
+        "ema": {**dict.fromkeys(MADE, 0.99), "critic": 0.0},
+        "clip": {**dict.fromkeys(MADE, 1.0), "critic": 0.0},
+    },
+    "classic": {  # the released code's
+        "lr": dict.fromkeys((*MADE, "critic"), 1e-5),
+        "betas": dict.fromkeys((*MADE, "critic"), (0.9, 0.999)),
+        "ema": {**dict.fromkeys(MADE, 0.9999), "critic": 0.0},
+        "clip": {},
+    },
+}
 
 
 def modern_piti(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
@@ -20,7 +43,9 @@ def modern_piti(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
         recipe="modern",
         task=task,
         method=Piti.Config(),
-        networks=Networks(initializer="denoiser"),
+        networks=Networks(
+            initializer="denoiser", upsampler=DenoiserConfig(patch=4 if task.spec.size >= COARSE else 2)
+        ),
         reading=Reading(flip=not ends.target.draws),
         train=Train(
             batch=min(16, pictures),
@@ -36,14 +61,27 @@ def modern_piti(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
 
 
 def classic_piti(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
-    """The released code's base stage, and the paper's guidance, which that lacks.
+    """The released code, and the paper's guidance, which that lacks.
 
-    One rate for all stages (there 2·10⁻⁵ in the second) and even t. Pictures are not mirrored.
+    One rate for stages 1 to 3 (there 2·10⁻⁵ in the second) and even t. Pictures are not mirrored. The
+    upsampler is the house's network, smaller than the paper's and not pretrained; its perceptual distance is
+    the package's own, weighed as in ``modern``; its batches are the base's (there 4).
     """
+    larger = Upsampling(
+        schedule=Schedule(kind="linear", prediction="epsilon"),
+        scheduler="ddpm",
+        steps=27,
+        loss="wasserstein",
+        gradient_penalty=10.0,
+        below=1.0,
+        after=0.0,
+    )
     return Run(
         recipe="classic",
         task=task,
-        method=Piti.Config(moments="analytic", scheduler="ddpm", draft_steps=100, steps=250),
+        method=Piti.Config(
+            moments="analytic", scheduler="ddpm", draft_steps=100, steps=250, upsampler=larger
+        ),
         networks=Networks(initializer="denoiser", encoder=PAPER),
         reading=Reading(),
         train=Train(
@@ -58,3 +96,18 @@ def classic_piti(task: Task, pictures: int, seed: int, ends: Ends) -> Run:
         target=ends.target,
         seed=seed,
     )
+
+
+def with_rates(run: Run) -> Run:
+    """The run with rates for the networks of its upsampler, as far as none are set, and for no others."""
+    assert isinstance(run.method, Piti.Config)
+    larger = run.method.upsampler
+    there = () if larger.factor == 1 else (*MADE, "critic") if larger.adversarial else MADE
+    usual = RATES[run.recipe]
+    given = {key: getattr(run.train, key) for key in usual}
+    kept = {
+        key: {n: v for n, v in values.items() if n in there or v != usual[key].get(n)}
+        for key, values in given.items()
+    }
+    rates = {key: {n: v for n, v in usual[key].items() if n in there} | kept[key] for key in usual}
+    return run if rates == given else replace(run, train=replace(run.train, **rates))

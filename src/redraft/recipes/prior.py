@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from redraft.core.errors import BundleError, UsageError
 from redraft.core.types import Spec
+from redraft.methods.upsampler import FACTORS
 from redraft.nets.denoiser import DenoiserConfig
 from redraft.nets.experts.hugging import quiet
 from redraft.nets.prior import Read, read
@@ -100,10 +101,26 @@ def _unscaled(found: Read) -> dict[str, Tensor]:
     return {"mean": torch.zeros(found.channels, 1, 1), "std": torch.ones(found.channels, 1, 1)}
 
 
+def enlarging(prior: Prior, size: int) -> int:
+    """How many times as large as the prior's pictures of ``size`` px are, where an upsampler must make them.
+
+    1 where the prior can take that side itself, or is one of latents, which a decoder enlarges.
+    """
+    if prior.latent or prior.multiple:
+        return 1
+    return next((f for f in FACTORS if f * prior.size == size), 1)
+
+
+def small(spec: Spec, factor: int) -> Spec:
+    """What a prior works between, whose pictures an upsampler makes ``factor`` times as large."""
+    return spec if factor == 1 else replace(spec, size=spec.size // factor, side=0)
+
+
 def fit(prior: Prior, spec: Spec, size: int) -> None:
     """UsageError, saying what would fit, where a prior cannot make what ``spec`` wants.
 
-    ``spec`` is what networks work between, ``size`` the pictures' side in px, which a latent's differs from.
+    ``spec`` is what it works between (``small``), ``size`` its pictures' side in px, which a latent's differs
+    from.
     """
     what = "latents" if prior.latent else "pictures"
     if spec.channels != prior.channels:
@@ -115,9 +132,11 @@ def fit(prior: Prior, spec: Spec, size: int) -> None:
         )
     factor = max(1, size // spec.size)
     if not prior.multiple and spec.size != prior.size:
+        larger = [] if prior.latent else [f * prior.size for f in FACTORS[1:]]
+        by = ", or " + " or ".join(map(str, larger)) + " by an upsampler" if larger else ""
         raise UsageError(
             f"The prior {prior.name} was trained here at {factor * prior.size} px and has no other side: "
-            f"--size {factor * prior.size}."
+            f"--size {factor * prior.size}{by}."
         )
     step = factor * max(1, prior.multiple)
     if size % step:

@@ -65,7 +65,7 @@ class Update:
         }
         self.counts = dict.fromkeys(networks, 0)  # of updates
         self.restarts: dict[str, int] = {}  # the count at which a network's optimizer began anew
-        self.norms: dict[str, Tensor] = {}  # of the last gradients, before clipping
+        self.norms: dict[str, Tensor] = {}  # of this step's gradients, before clipping
         self.done = 0.0  # the share of the training that lies behind
         self._part, self._parts = 0, 1
         self._seen: set[str] = set()
@@ -86,6 +86,7 @@ class Update:
         """What comes is micro-batch ``index`` of ``of``; the optimizers move after the last."""
         self._part, self._parts = index, of
         self._seen.clear()
+        self.norms.clear()  # of a network that does not learn in this step none is told
 
     def __call__(self, net: nn.Module, loss: Tensor) -> None:
         self.together([net], loss)
