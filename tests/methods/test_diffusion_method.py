@@ -131,3 +131,13 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, float], says
 def test_a_scheduler_that_does_not_fit_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="use flow-euler"):
         counted(schedule=Schedule(kind="flow", prediction="flow"))
+
+
+@pytest.mark.parametrize("c", [torch.tensor([0, 1, 2, 0]), None])
+def test_a_draft_is_kept_the_more_the_less_noise_it_gets(c: Tensor | None) -> None:
+    m, x = real().eval(), torch.rand(4, 1, 8, 8, generator=stream(3)) * 2 - 1
+    made = [m.revise(x, c, PictureNoise(0, range(4)), level, 4) for level in (0.05, 0.3, 0.9)]
+    moved = [float((y - x).square().mean()) for y in made]
+    assert moved == sorted(moved) and all(y.abs().max() <= 1 for y in made)
+    fresh = m.revise(x, c, PictureNoise(0, range(4)), 1.0, 4)
+    assert torch.equal(fresh, m.generate(c, 4, PictureNoise(0, range(4)), refine=4).images)

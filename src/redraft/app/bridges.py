@@ -243,17 +243,23 @@ class Viewed:
     def __init__(self, method: Method, bridge: Bridge, keep: Keep) -> None:
         self.method, self.bridge, self.keep = method, bridge, keep
 
+    @property
+    def refine_steps(self) -> int:
+        """K when nobody asks for a number."""
+        return self.method.refine_steps
+
     def generate(
         self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
         made = self.method.generate(self.bridge.given(c), n, rng, refine=refine, trace=trace)
         if self.bridge.open:
             return made
-        drafts = self._view(made.drafts, c)
-        refined = drafts if made.images is made.drafts else self._view(made.images, c)
-        return made._replace(drafts=drafts, images=refined, trace=[self._view(t, c) for t in made.trace])
+        drafts = self.view(made.drafts, c)
+        refined = drafts if made.images is made.drafts else self.view(made.images, c)
+        return made._replace(drafts=drafts, images=refined, trace=[self.view(t, c) for t in made.trace])
 
-    def _view(self, z: Tensor, c: Tensor | None) -> Tensor:
+    def view(self, z: Tensor, c: Tensor | None) -> Tensor:
+        """Pictures of what networks have made, with what raw conditions fix put back."""
         with torch.no_grad():
             return self.keep(self.bridge.view(z), c)
 

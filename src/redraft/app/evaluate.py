@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,8 +14,10 @@ import torch
 from torch import Tensor
 
 from redraft.app import latent
+from redraft.app.against_time import against_time
 from redraft.app.captions import reader
 from redraft.app.check import open_folder
+from redraft.app.drafting import LEVEL, refuse_level
 from redraft.app.examples import gathered, pairs, store
 from redraft.app.model import Model, refuse_counts
 from redraft.app.page import page
@@ -34,7 +36,7 @@ from redraft.evaluation.features import FEATURES, Features, JudgeFeatures
 from redraft.evaluation.lpips import Lpips
 from redraft.evaluation.matching import caption_agreements, fit_matcher
 from redraft.evaluation.once import OnceSeen
-from redraft.evaluation.table import Interval, Scores, short
+from redraft.evaluation.table import Interval, Measure, Scores, short
 from redraft.recipes.run import ADVERSARIAL, Run
 from redraft.tasks import TASKS
 from redraft.tasks.category import CategoryToPicture
@@ -62,12 +64,18 @@ def evaluate(
     seed: int = 0,
     direction: str | None = None,
     temperature: float | None = None,
+    drafts: str | None = None,
+    level: float | None = None,
     device: str = "auto",
 ) -> Scores:
-    """Measure a model on a folder's held-out pictures; writes OUT/index.html and returns the scores."""
+    """Measure a model on a folder's held-out pictures; writes OUT/index.html and returns the scores.
+
+    With ``drafts``, a run, pictures begin at its pictures (``Model.draft_by``); quality against time is told.
+    """
     if pictures < 2:
         raise UsageError(f"--pictures must be at least 2, not {pictures}.")
-    refuse_empty(MODEL=place, DATA=data, out=out)
+    refuse_empty(MODEL=place, DATA=data, out=out, drafts=drafts)
+    refuse_level(drafts, level)
     refuse_seed(seed)
     refuse_counts(1, None, refine)
     if features not in (*FEATURES, "judge"):
@@ -75,6 +83,9 @@ def evaluate(
     model = Model.from_pretrained(place, device)
     if temperature is not None:
         model.temper(temperature)
+    if drafts is not None:
+        model.draft_by(drafts, LEVEL if level is None else level)
+        refine = model.viewed.refine_steps if refine is None else refine
     if refine is None:  # what refinement offers is measured, even where it is made on demand alone
         refine = model.run.solver_steps
     folder_out = _place(place, out)
@@ -93,6 +104,7 @@ def evaluate(
             note = f"Pictures are drawn at temperature {temperature:g}."
             scores = replace(scores, notes=(note, *scores.notes))
         if rank() == 0:
+            scores = replace(scores, against_time=against_time(model, held_out, asked, seed, scores.truth))
             made = page(
                 model, folder, known, held_out, scores, refine=refine, seed=seed, run=folder_out.parent
             )
@@ -245,14 +257,21 @@ def refuse_another(out: Path) -> None:
 
 def table_lines(scores: Scores) -> list[str]:
     """The scores for a terminal: at most six columns, without intervals; the report has all."""
-    shown = [m for m in scores.measures if any(m.name in cells for cells in scores.rows.values())][:6]
+    lines = [*scores.ahead, *_columns(scores.rows, scores.measures)]
+    if scores.timed:
+        lines += ["", *_columns(scores.timed, scores.measures)]
+    return [*lines, *(f"- {note}" for note in scores.notes)]
+
+
+def _columns(rows: Mapping[str, Mapping[str, Interval]], measures: Sequence[Measure]) -> list[str]:
+    shown = [m for m in measures if any(m.name in cells for cells in rows.values())][:6]
     wide = [max(9, len(m.name)) + 2 for m in shown]
-    left = max(map(len, scores.rows)) + 1
-    lines = [*scores.ahead, " " * left + "".join(f"{m.name:>{w}}" for m, w in zip(shown, wide, strict=True))]
-    for row, cells in scores.rows.items():
+    left = max(map(len, rows)) + 1
+    lines = [" " * left + "".join(f"{m.name:>{w}}" for m, w in zip(shown, wide, strict=True))]
+    for row, cells in rows.items():
         values = [_cell(cells.get(m.name), m.name, m.digits) for m in shown]
         lines.append(f"{row:<{left}}" + "".join(f"{v:>{w}}" for v, w in zip(values, wide, strict=True)))
-    return [*lines, *(f"- {note}" for note in scores.notes)]
+    return lines
 
 
 def _cell(value: Interval | None, name: str, digits: int) -> str:

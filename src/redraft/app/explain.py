@@ -17,21 +17,23 @@ from redraft.core.rng import PictureNoise
 
 
 def explain(
-    picture: str, *, model: str | None = None, condition: str | None = None, out: str | None = None
+    picture: str,
+    *,
+    model: str | None = None,
+    condition: str | None = None,
+    drafts: str | None = None,
+    out: str | None = None,
 ) -> bool:
     """Print the story in a PNG and replay it; True when the pixels are the same."""
     info = read_story(picture)
     for key, value in info.items():
         say(f"{key:>18}  {value}")
     seed, steps, together, at = _numbers(picture, info)
-    place = model or info["model"]
-    if not Path(place).exists():
-        raise UsageError(f"The model {place} is not there any more; say where it is with --model.")
-    maker = Model.from_pretrained(place, "cpu")
-    if maker.hash != info["model_hash"]:
-        raise UsageError(f"{place} holds another model than the one that made {picture}; use --model.")
+    maker = _model(picture, info, "model", model)
     if "temperature" in info:
         maker.temper(_decimal(picture, info, "temperature"))
+    if "drafts" in info:
+        maker.draft_by(_model(picture, info, "drafts", drafts), _decimal(picture, info, "level"))
     word = _given(info, "condition", condition)
     if "like" in info:
         made = maker.like(word, **_exemplar(picture, info), seed=seed).images[0]
@@ -57,6 +59,17 @@ def explain(
         return False
     say("The replay has the same pixels.")
     return True
+
+
+def _model(picture: str, info: dict[str, str], key: str, place: str | None) -> Model:
+    """The model under ``key`` of a story, or at ``place``; UsageError where it is not the one of then."""
+    place = place or info[key]
+    if not Path(place).exists():
+        raise UsageError(f"The model {place} is not there any more; say where it is with --{key}.")
+    found = Model.from_pretrained(place, "cpu")
+    if found.hash != info.get(f"{key}_hash"):
+        raise UsageError(f"{place} holds another model than the one that made {picture}; use --{key}.")
+    return found
 
 
 def read_story(picture: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from redraft.app.drafting import LEVEL, refuse_level
 from redraft.app.language import unknown_words
 from redraft.app.made import Made
 from redraft.app.model import Model, refuse_counts
@@ -39,22 +40,28 @@ def generate(
     like_is: str | None = None,
     strength: float | None = None,
     temperature: float | None = None,
+    drafts: str | None = None,
+    level: float | None = None,
     device: str = "auto",
 ) -> list[Path]:
     """Write one PNG for each condition and variant into the new folder ``out``; the paths, in order.
 
-    With ``like``, a picture, each in its manner (``Model.like``), one a condition.
+    With ``like``, a picture, each in its manner (``Model.like``), one a condition. With ``drafts``, a run,
+    pictures begin at its pictures (``Model.draft_by``).
     """
     if bits not in (8, 16):
         raise UsageError(f"--bits is 8 or 16, not {bits}.")
-    refuse_empty(MODEL=model, out=out)
+    refuse_empty(MODEL=model, out=out, drafts=drafts)
     refuse_seed(seed)
     refuse_counts(variants, best_of, refine)
     _refuse_like(like, like_is, strength, variants, refine, best_of, trace)
+    _refuse_drafts(drafts, level, like, trace)
     begun = time.monotonic()
     maker = Model.from_pretrained(model, device)
     if temperature is not None:
         maker.temper(temperature)
+    if drafts is not None:
+        maker.draft_by(drafts, LEVEL if level is None else level)
     refuse_blank(conditions)
     pictures = maker.task.spec.condition in ("picture", "none")  # elsewhere a folder's name is a word
     words, unread = readable(maker, expand(conditions) if pictures else list(conditions), seed)
@@ -117,6 +124,13 @@ def _refuse_like(
         )
     if strength is not None and not 0 <= strength <= 2:
         raise UsageError(f"--strength lies between 0 and 2, not {strength}.")
+
+
+def _refuse_drafts(drafts: str | None, level: float | None, like: str | None, trace: bool) -> None:
+    """Refuse a level without drafts, and what does not go with another model's drafts."""
+    refuse_level(drafts, level)
+    if drafts is not None and (like is not None or trace):
+        raise UsageError("--drafts goes with neither --like nor --trace; leave one of them out.")
 
 
 def readable(maker: Model, words: list[str], seed: int) -> tuple[list[str], list[str]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from redraft.app.bridges import Viewed, experts_into
 from redraft.app.bridges import bridge as bridge_of
+from redraft.app.drafting import LEVEL, Drafted, refuse_drafter, refuse_level, refuse_no_denoiser
 from redraft.app.made import Made, best, join, together
 from redraft.app.story import about_condition, about_versions, plain
 from redraft.core import images
@@ -52,7 +53,7 @@ class Model:
         self.run, self.method, self.calibration = run, method.to(device).eval(), calibration
         self.hash, self.about, self.device = hash, about or {}, torch.device(device)
         self.bridge = bridge or bridge_of(run, device)
-        self.viewed = Viewed(self.method, self.bridge, run.task.keep)
+        self.viewed: Viewed | Drafted = Viewed(self.method, self.bridge, run.task.keep)
         self.place = ""  # the folder that holds it
 
     def __repr__(self) -> str:
@@ -120,7 +121,8 @@ class Model:
         ``condition``: words, picture files, Pillow pictures or arrays [H, W(, C)] of uint8 or uint16 (as
         the task reads them), or an encoded tensor [N, ...]. ``refine``: Langevin steps K; None the
         method's own (cooperative: as in training; adversarial: 0), 0 the drafts. ``best_of``: make so many
-        of each and return the ``variants`` with the lowest energies. Each condition's pictures are made
+        of each and return the ``variants`` with the lowest energies. ``trace``: also what was on the way;
+        nothing with drafts of another model. Each condition's pictures are made
         apart, whatever else was asked for.
         """
         tried = variants if best_of is None else best_of
@@ -185,6 +187,29 @@ class Model:
             raise UsageError(f"--temperature lies between 0 and 2, not {temperature}.")
         self.method.cfg = replace(self.method.cfg, temperature=temperature)
 
+    def draft_by(self, other: Model | str | Path, level: float = LEVEL) -> None:
+        """From now on pictures begin at another model's, noised to ``level`` in (0, 1]: piti and diffusion.
+
+        ``other``: of any method, with the same task and size, or the folder of one. Drafts are its pictures
+        as it makes them by default, of the same seed and variant.
+        """
+        refuse_level(str(other), level)
+        refuse_no_denoiser(self.run)
+        if not isinstance(other, Model):
+            other = Model.from_pretrained(other, str(self.device))
+        refuse_drafter(self.run, other.run, other.place or "The other model")
+        self.viewed = Drafted(
+            own=Viewed(self.method, self.bridge, self.task.keep),
+            by=Viewed(other.method, other.bridge, other.task.keep),
+            level=level,
+            story={
+                "drafts": plain(other.place),
+                "drafts_hash": other.hash,
+                "drafts_method": other.run.label,
+                "level": str(level),
+            },
+        )
+
     def _one(self, condition: Condition | None, seed: int) -> Tensor | None:
         c = self.read(condition, seed)
         return None if c is None else c.to(self.device)
@@ -248,7 +273,7 @@ class Model:
     def _stories(
         self, made: Made, seed: int, refine: int | None, about: dict[str, str]
     ) -> list[dict[str, str]]:
-        steps = self.method.refine_steps if refine is None else refine
+        steps = self.viewed.refine_steps if refine is None else refine
         general = about_versions() | {
             "model": plain(self.place),
             "model_hash": self.hash,
@@ -259,6 +284,8 @@ class Model:
         }
         if isinstance(self.method, Fusion) and not self.method.domains:
             general["temperature"] = f"{self.method.cfg.temperature:g}"
+        if isinstance(self.viewed, Drafted):
+            general |= self.viewed.story
         told = []
         for i, variant in enumerate(made.variants):
             own = {

@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from redraft.app.against_time import from_noise
+from redraft.app.drafting import Drafted
 from redraft.app.examples import spread_out
 from redraft.app.latent import there_and_back
 from redraft.app.model import Model
@@ -47,6 +49,9 @@ def page(
     if back := there_and_back(model):
         main["given back by the latent"] = back(real)
     main |= {"draft": made.drafts, **({"refined": made.images} if solved else {})}
+    if isinstance(model.viewed, Drafted):
+        steps = model.method.refine_steps
+        main[f"{steps} steps from noise"] = from_noise(model, c, n, seed)
     usual = made.drafts if scores.row == "draft" else made.images
     if scores.paired:
         again = model.make(c, list(range(n, 2 * n)), refine=refine, seed=seed)
@@ -89,4 +94,5 @@ def _facts(model: Model, folder: Folder) -> dict[str, str]:
         "trained": f"{about.get('steps', '?')} steps, {float(about.get('seconds', 0)) / 60:.1f} minutes",
         **({"Langevin steps": str(run.solver_steps)} if run.solver_steps else {}),
         "model": model.hash[:12],
+        **({"drafts": model.viewed.says} if isinstance(model.viewed, Drafted) else {}),
     }

@@ -23,6 +23,8 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     direction: options.Direction = None,
     temperature: options.Temperature = None,
+    drafts: options.Drafts = None,
+    level: options.Level = None,
     device: options.Device = "auto",
 ) -> None:
     """Drafts and refined pictures against held-out truth, beside controls; writes a report."""
@@ -38,5 +40,7 @@ def evaluate(
         seed=seed,
         direction=direction,
         temperature=temperature,
+        drafts=drafts,
+        level=level,
         device=device,
     )

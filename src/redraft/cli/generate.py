@@ -36,6 +36,8 @@ def generate(
         typer.Option(help="With --like: 0 = that picture as the model sees it, 1 = the condition's."),
     ] = None,
     temperature: options.Temperature = None,
+    drafts: options.Drafts = None,
+    level: options.Level = None,
     bits: Annotated[int, typer.Option(help="8 or 16 bits a channel.")] = 8,
     device: options.Device = "auto",
 ) -> None:
@@ -56,5 +58,7 @@ def generate(
         like_is=like_is,
         strength=strength,
         temperature=temperature,
+        drafts=drafts,
+        level=level,
         device=device,
     )

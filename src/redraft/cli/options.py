@@ -19,6 +19,14 @@ Direction = Annotated[
 Temperature = Annotated[
     float | None, typer.Option(help="A fusion: of its noise; below 1 calmer pictures, 1 as in training.")
 ]
+Drafts = Annotated[
+    str | None,
+    typer.Option(metavar="RUN", help="piti, diffusion: begin at this run's pictures, of any method."),
+]
+Level = Annotated[
+    float | None,
+    typer.Option(help="With --drafts: share of noise that they get, above 0 to 1. [default: 0.5]"),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated.")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from redraft.core import images
 from redraft.evaluation.html import (
+    ARROWS,
     document,
     figures,
     found,
@@ -26,8 +27,8 @@ from redraft.evaluation.html import (
     square,
     strip,
 )
-from redraft.evaluation.plots import Points, line_plot, scatter_plot
-from redraft.evaluation.table import Scores
+from redraft.evaluation.plots import Mark, Points, curve_plot, line_plot, scatter_plot
+from redraft.evaluation.table import NEAREST, Measure, Scores
 from redraft.evaluation.words import findings
 
 ACROSS = 12  # pictures of a strip
@@ -67,6 +68,7 @@ def write(page: Page, folder: Path | str) -> Path:
         *(_gallery(g, folder, f"gallery{i + 1}") for i, g in enumerate(page.galleries[1:])),
         _trace(page, folder),
         _plots(page),
+        _against_time(page.scores),
         _table(page.scores),
         _foot(page),
     ]
@@ -150,6 +152,40 @@ def _plots(page: Page) -> str:
 
 def _learned(scores: Scores) -> str:
     return section("What was learned", found(findings(scores)))
+
+
+def _against_time(scores: Scores) -> str:
+    """Another's drafts, steps from them and steps from noise: a curve a measure, and the numbers."""
+    rows = scores.timed
+    shown = [m for m in scores.measures if any(m.name in cells for cells in rows.values())]
+    names = "".join(f'<th scope="col">{measure_name(m)}</th>' for m in shown)
+    lines = [
+        f'<tr><th scope="row">{escape(row)}</th>'
+        + "".join(f"<td>{number(cells.get(m.name), m)}</td>" for m in shown)
+        + "</tr>"
+        for row, cells in rows.items()
+    ]
+    table = f"<table><thead><tr><td></td>{names}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    plots = [_curve(scores, m) for m in shown if m.name != "ms a picture"]
+    says = (
+        "Another model's drafts; the same with steps of this model from them, noised to a share; and "
+        "all steps from noise. A number at a mark: the steps. Time: of what makes the picture, drafts "
+        "included and scores not, which the table below has in. Dashed: what is free."
+    )
+    inside = f'{figures(plots)}\n<div class="wide">{table}</div>'
+    return section("Quality against time", inside, says) if rows else ""
+
+
+def _curve(scores: Scores, m: Measure) -> str:
+    series = {
+        name: [Mark(p.milliseconds, *p.cells[m.name], str(p.steps)) for p in points if m.name in p.cells]
+        for name, points in scores.against_time.items()
+    }
+    free = {row: scores.rows.get(row, {}) for row in ("real, training", NEAREST)}
+    controls = {row: cells[m.name].value for row, cells in free.items() if m.name in cells}
+    return curve_plot(
+        series, dict(list(controls.items())[:1]), x="ms a picture", y=m.name + ARROWS.get(m.better, "")
+    )
 
 
 def _table(scores: Scores) -> str:

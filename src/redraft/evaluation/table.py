@@ -33,6 +33,14 @@ class Interval(NamedTuple):
         return self.low <= other.high and other.low <= self.high
 
 
+class Point(NamedTuple):
+    """Pictures after ``steps`` steps."""
+
+    steps: int
+    milliseconds: float  # a picture, in a batch
+    cells: dict[str, Interval]  # by the measure's name: KID, agreements, LPIPS
+
+
 def mean_interval(values: Tensor, *, rounds: int = 1000, seed: int = 0) -> Interval:
     """Mean of one value a picture [N], with the bootstrap's 95 % interval (percentiles, 1,000 draws)."""
     values = values.detach().double().cpu().flatten()
@@ -85,10 +93,27 @@ class Scores:
     notes: tuple[str, ...] = ()
     each: dict[str, dict[str, tuple[float, ...]]] = field(default_factory=dict)  # a value a picture, by row
     paired: bool = True  # False: conditions are pictures that have no truth, targets are unrelated to them
+    against_time: dict[str, tuple[Point, ...]] = field(default_factory=dict)  # by what the steps begin at
+
+    @property
+    def timed(self) -> dict[str, dict[str, Interval]]:
+        """``against_time`` as rows of a table."""
+        return {
+            f"{name}, {p.steps} steps" if p.steps else name: {
+                **p.cells,
+                "ms a picture": Interval.exact(p.milliseconds),
+            }
+            for name, points in self.against_time.items()
+            for p in points
+        }
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {
             "rows": {row: {k: list(v) for k, v in cells.items()} for row, cells in self.rows.items()},
+            "against_time": {
+                name: [[p.steps, p.milliseconds, {k: list(v) for k, v in p.cells.items()}] for p in points]
+                for name, points in self.against_time.items()
+            },
             "change": {k: list(v) for k, v in self.change.items()},
             "worth": None if self.worth is None else list(self.worth),
             "points": [list(p) for p in self.points],
@@ -111,6 +136,10 @@ class Scores:
         made["notes"] = tuple(values["notes"])
         made["each"] = {
             row: {k: tuple(v) for k, v in cells.items()} for row, cells in values.get("each", {}).items()
+        }
+        made["against_time"] = {
+            name: tuple(Point(k, ms, {m: Interval(*v) for m, v in cells.items()}) for k, ms, cells in points)
+            for name, points in values.get("against_time", {}).items()
         }
         return Scores(**made)
 

@@ -8,7 +8,8 @@ conditions to, and a slow solver beside the fast ones.
     min over θ of  E ‖ D_θ(x_t, t, c) − target(x_0, ε, t) ‖²,    x_t = α_t x_0 + σ_t ε
 
     D_θ     the denoiser                                        the initializer
-    drafts  few steps from noise; more steps from the same noise refine them
+    drafts  few steps from noise; more steps from the same noise refine them, or another method's drafts
+            are noised in part and refined from there
 """
 
 from __future__ import annotations
@@ -20,7 +21,15 @@ from torch import Tensor, nn
 
 from redraft.core.rng import Noise
 from redraft.core.types import Pair
-from redraft.methods.denoising import Denoising, Told, draft_and_denoise, errors, taught
+from redraft.methods.denoising import (
+    Denoising,
+    Told,
+    draft_and_denoise,
+    errors,
+    pictures,
+    predictor,
+    taught,
+)
 from redraft.methods.method import Sample, Update
 from redraft.nets.denoiser import Denoiser
 from redraft.sampling.diffusion import Process
@@ -60,12 +69,29 @@ class Diffusion(nn.Module):
     def generate(
         self, c: Tensor | None, n: int, rng: Noise, *, refine: int | None = None, trace: bool = False
     ) -> Sample:
-        null = None if c is None else Told(torch.full_like(c, -1))
-        return draft_and_denoise(
-            self.initializer, self.process, self.cfg, Told(c), null, n, rng, refine=refine, trace=trace
-        )
+        return draft_and_denoise(*self._denoiser, Told(c), self._null(c), n, rng, refine=refine, trace=trace)
+
+    @torch.no_grad()
+    def revise(self, drafts: Tensor, c: Tensor | None, rng: Noise, level: float, steps: int) -> Tensor:
+        """Another method's drafts [N, C, H, W] in [-1, 1], noised to ``level`` and denoised.
+
+        ``level`` lies in (0, 1]: at 1 nothing is left of a draft; the lower, the more is kept (SDEdit;
+        arXiv:2108.01073).
+        """
+        start = rng.normal(*drafts.shape) if level == 1 else drafts
+        predict = predictor(*self._denoiser, Told(c), self._null(c))
+        return pictures(predict, self.process, self.cfg, start, rng, steps=steps, level=level)[0]
 
     @torch.no_grad()
     def energy(self, x: Tensor, c: Tensor | None = None) -> Tensor:
         """How badly the denoiser tells the noise that is put on x [N]; the same noise every time."""
-        return errors(self.initializer, self.process, self.cfg, x, Told(c))
+        return errors(*self._denoiser, x, Told(c))
+
+    @property
+    def _denoiser(self) -> tuple[Denoiser, Process, Config]:
+        return self.initializer, self.process, self.cfg
+
+    @staticmethod
+    def _null(c: Tensor | None) -> Told | None:
+        """What is told of no category; None where there are none."""
+        return None if c is None else Told(torch.full_like(c, -1))
