@@ -13,6 +13,7 @@ import torch
 from painting import Cli, paint
 from PIL import Image, ImageOps
 from tests.nets.tiny_priors import alone, diffusers
+from toys import Cells
 
 import redraft
 from redraft.app.drafting import refuse_drafter
@@ -111,6 +112,24 @@ def test_without_conditions_diffusion_revises_what_coopnets_drafts(runs: dict[st
     made = revising(runs, 0.3, "diffusion", "coopnets")(variants=3)
     theirs = redraft.Model.from_pretrained(runs["coopnets"], "cpu")(variants=3)
     assert torch.equal(made.drafts, theirs.images) and made.images.shape == (3, 3, 16, 16)
+
+
+def test_drafts_go_into_the_latent_space_and_come_back(
+    runs: dict[str, Path], discs: Path, toys: Cells, tmp_path: Path
+) -> None:
+    latent = ["networks.denoiser.channels=[16]", "networks.denoiser.patch=1", *SLOW[3:]]
+    out = {"size": 16, "steps": 1, "out": str(tmp_path / "latent"), "device": "cpu"}
+    run = train(
+        str(discs), method="diffusion", task="none", settings=[*latent, "target.latent=image:toy"], **out
+    )
+    model = revising({**runs, "latent": run}, 0.01, "latent", "coopnets")
+    made = model(variants=2, refine=1)
+    theirs = redraft.Model.from_pretrained(runs["coopnets"], "cpu")(variants=2)
+    assert torch.equal(made.drafts, theirs.images)
+    assert made.images.shape == made.drafts.shape and 0 < (made.images - made.drafts).abs().mean() < 0.1
+    looked = toys.seen
+    model.viewed.revise(made.drafts, None, PictureNoise(0, [0, 1]), 1.0, 1)  # type: ignore[union-attr]
+    assert toys.seen == looked  # nothing of drafts is left there, so nothing is paid for them
 
 
 def test_a_png_tells_of_its_draft_and_is_replayed(

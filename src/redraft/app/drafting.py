@@ -72,7 +72,12 @@ class Drafted:
     def revise(self, drafts: Tensor, c: Tensor | None, rng: Noise, level: float, steps: int) -> Tensor:
         """Pictures [N, C, S, S] noised to ``level``, denoised in ``steps``; at 1 nothing is left."""
         bridge, given = self.own.bridge, cast(Any, self.own.bridge.given(c))
-        made = self._method.revise(bridge.wanted(drafts), given, rng, level, steps)
+        at = bridge.spec
+        if level == 1:  # no need to look at them
+            start = drafts.new_zeros(len(drafts), at.channels, at.size, at.size)
+        else:
+            start = bridge.wanted(drafts)
+        made = self._method.revise(start, given, rng, level, steps)
         return made if bridge.open else self.own.view(made, c)
 
     @torch.no_grad()

@@ -84,8 +84,9 @@ def evaluate(
     if temperature is not None:
         model.temper(temperature)
     if drafts is not None:
-        model.draft_by(drafts, LEVEL if level is None else level)
-        refine = model.viewed.refine_steps if refine is None else refine
+        drafted = model.draft_by(drafts, LEVEL if level is None else level)
+        say(f"Drafts {drafted.says}.")
+        refine = drafted.refine_steps if refine is None else refine
     if refine is None:  # what refinement offers is measured, even where it is made on demand alone
         refine = model.run.solver_steps
     folder_out = _place(place, out)

@@ -61,7 +61,8 @@ def generate(
     if temperature is not None:
         maker.temper(temperature)
     if drafts is not None:
-        maker.draft_by(drafts, LEVEL if level is None else level)
+        drafted = maker.draft_by(drafts, LEVEL if level is None else level)
+        say(f"Drafts {drafted.says}.")
     refuse_blank(conditions)
     pictures = maker.task.spec.condition in ("picture", "none")  # elsewhere a folder's name is a word
     words, unread = readable(maker, expand(conditions) if pictures else list(conditions), seed)

@@ -187,7 +187,7 @@ class Model:
             raise UsageError(f"--temperature lies between 0 and 2, not {temperature}.")
         self.method.cfg = replace(self.method.cfg, temperature=temperature)
 
-    def draft_by(self, other: Model | str | Path, level: float = LEVEL) -> None:
+    def draft_by(self, other: Model | str | Path, level: float = LEVEL) -> Drafted:
         """From now on pictures begin at another model's, noised to ``level`` in (0, 1]: piti and diffusion.
 
         ``other``: of any method, with the same task and size, or the folder of one. Drafts are its pictures
@@ -198,7 +198,7 @@ class Model:
         if not isinstance(other, Model):
             other = Model.from_pretrained(other, str(self.device))
         refuse_drafter(self.run, other.run, other.place or "The other model")
-        self.viewed = Drafted(
+        self.viewed = drafted = Drafted(
             own=Viewed(self.method, self.bridge, self.task.keep),
             by=Viewed(other.method, other.bridge, other.task.keep),
             level=level,
@@ -209,6 +209,7 @@ class Model:
                 "level": str(level),
             },
         )
+        return drafted
 
     def _one(self, condition: Condition | None, seed: int) -> Tensor | None:
         c = self.read(condition, seed)
