@@ -14,7 +14,7 @@ import redraft
 from redraft.core.rng import stream
 from redraft.core.types import Pair
 from redraft.methods import METHODS
-from redraft.methods.piti import STAGES, Piti
+from redraft.methods.piti import LAST, STAGES, Piti
 from redraft.recipes import RECIPES, Run, build
 from redraft.tasks.category import CategoryToPicture
 from redraft.tasks.none import Nothing
@@ -62,6 +62,7 @@ SUBJECTS = {
     "diffusion, category": ("diffusion", CATEGORY),
     "piti": ("piti", PICTURE),
     "piti, learned": ("piti", PICTURE),
+    "piti, upsampler": ("piti", PICTURE),
     "solver": ("solver", NOTHING),
     "solver, picture": ("solver", PICTURE),
 }
@@ -92,6 +93,13 @@ SETTINGS = {
     **{f"diffusion{kind}": DENOISER for kind in ("", ", category")},
     "piti": [*DENOISER, *ENCODER],
     "piti, learned": [*DENOISER, *ENCODER, "networks.encoder.null=learned", "method.carry=weights"],
+    "piti, upsampler": [
+        *DENOISER,
+        *ENCODER,
+        *("networks.upsampler.channels=[16]", "networks.upsampler.tokens=8", "method.upsampler.factor=2"),
+        *("method.upsampler.steps=2", "method.upsampler.share=0.5", "method.upsampler.after=0"),
+        "method.upsampler.below=0.8",
+    ],
     **{f"fusion{kind}": FLOW for kind in ("", ", category", ", picture", ", unpaired")},
 }
 
@@ -181,7 +189,7 @@ def gradients(name: str, run: Run, done: float) -> dict[str, torch.Tensor]:
     update.set_rates(1e-6, {})
     update.done = done
     if isinstance(method, Piti):  # none of its stages is passed over
-        method.stage = STAGES[[0.0, 0.35, 0.9].index(done)]
+        method.stage = (*STAGES, LAST)[stages(run).index(done)]
     for key, adam in update.optimizers.items():
 
         def keep(adam: torch.optim.Optimizer, *_: object, key: str = key) -> None:
@@ -191,8 +199,14 @@ def gradients(name: str, run: Run, done: float) -> dict[str, torch.Tensor]:
         adam.register_step_pre_hook(keep)
     mine = (None if v is None else v[rank() :: world()] for v in batch_at(name, 0, 8))
     learn(method, Pair(*mine), update, seed=0, t=0)
-    assert set(got) == set(method.networks)
+    assert set(got) == learning(method)
     return got
+
+
+def learning(method: torch.nn.Module) -> set[str]:
+    """The networks that learn in the stage that a method is in."""
+    last = set() if getattr(method, "upsampler", None) is None else set(method.upsampler.networks)
+    return last if getattr(method, "stage", "") == LAST else set(method.networks) - last
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -219,7 +233,7 @@ def stages(run: Run) -> tuple[float, ...]:
     if getattr(run.method, "adversarial", 0):
         return (0.9,)  # earlier there is no contest
     if isinstance(run.method, Piti.Config):
-        return (0.0, 0.35, 0.9)
+        return (0.0, 0.35, 0.9) if run.method.upsampler.factor == 1 else (0.0, 0.18, 0.3, 0.9)
     return (0.0, 0.9) if run.coopinit.share else (0.0,)
 
 
