@@ -219,6 +219,7 @@ def test_the_report_shows_quality_against_time(
     assert 0 < draft.milliseconds < min(p.milliseconds for p in scores.against_time["from 0.3"])
     assert {"draft", "refined"} <= scores.rows.keys()
     page = (out / "index.html").read_text()
+    assert "Drafts of ccoopnets" in said.out and "times as long as a draft" not in page
     assert "Quality against time" in page and "3 steps from noise" in page and "of ccoopnets" in page
     for row in scores.timed:
         assert html.escape(row) in page and row in said.out

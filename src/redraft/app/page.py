@@ -19,6 +19,7 @@ from redraft.data import Folder
 from redraft.evaluation import report
 from redraft.evaluation.memory import low, memory
 from redraft.evaluation.table import Scores
+from redraft.methods.denoising import Denoising
 
 SHOWN = 12  # held-out pictures
 CHAINS = 4  # of which the chain is shown
@@ -66,7 +67,7 @@ def page(
     metrics = run / "metrics.csv"
     return report.Page(
         title=f"{model.run.task_name}: {folder.root.name or folder.root}",
-        facts=_facts(model, folder),
+        facts=_facts(model, folder, refine),
         scores=scores,
         galleries=[
             report.Gallery(title="Held-out pictures", rows=main, says="None of these were trained on."),
@@ -84,15 +85,16 @@ def page(
     )
 
 
-def _facts(model: Model, folder: Folder) -> dict[str, str]:
+def _facts(model: Model, folder: Folder, refine: int | None) -> dict[str, str]:
     run, about = model.run, model.about
+    steps = "steps of a picture" if isinstance(run.method, Denoising) else "Langevin steps"
     return {
         "data": folder.understood,
         "task": run.task_name,
         "method": f"{run.label}, recipe {run.recipe}",
         "size": f"{run.task.spec.size} px",
         "trained": f"{about.get('steps', '?')} steps, {float(about.get('seconds', 0)) / 60:.1f} minutes",
-        **({"Langevin steps": str(run.solver_steps)} if run.solver_steps else {}),
+        **({steps: str(refine)} if run.solver_steps else {}),
         "model": model.hash[:12],
         **({"drafts": model.viewed.says} if isinstance(model.viewed, Drafted) else {}),
     }

@@ -168,9 +168,9 @@ def _against_time(scores: Scores) -> str:
     table = f"<table><thead><tr><td></td>{names}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
     plots = [_curve(scores, m) for m in shown if m.name != "ms a picture"]
     says = (
-        "Another model's drafts; the same with steps of this model from them, noised to a share; and "
-        "all steps from noise. A number at a mark: the steps. Time: of what makes the picture, drafts "
-        "included and scores not, which the table below has in. Dashed: what is free."
+        "Another model's drafts; steps of this model from them, noised to a share of the schedule; and steps "
+        "from noise, without drafts. A number at a mark: how many steps. The time is the picture's, with its "
+        "draft included; scores are not, as they are in the table below. Dashed: what costs nothing to make."
     )
     inside = f'{figures(plots)}\n<div class="wide">{table}</div>'
     return section("Quality against time", inside, says) if rows else ""

@@ -194,6 +194,8 @@ def _worth(scores: Scores) -> Finding | None:
 
 
 def _price(scores: Scores) -> Finding | None:
+    if scores.against_time:  # which tells it without the scores: those cost more than another's draft
+        return None
     a, b = _cell(scores, "draft", "ms a picture"), _cell(scores, "refined", "ms a picture")
     if a is None or b is None or not a.value:
         return None
