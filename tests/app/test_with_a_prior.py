@@ -118,8 +118,8 @@ def test_a_run_trained_here_is_a_prior_with_its_own_size(
     assert "method piti" in said.out and f"Prior: {tmp_path / 'prior'}" in said.out
     after = weights(tmp_path / "run")
     assert torch.equal(after["initializer.net.conv_in.weight"], before["initializer.net.conv_in.weight"])
-    said = cli("train", pairs, "--prior", tmp_path / "prior", "--size=32", "--steps=1", *SET)
-    assert said.status == 2 and "has no other side: --size 16" in said.err
+    said = cli("train", pairs, "--prior", tmp_path / "prior", "--size=48", "--steps=1", *SET)
+    assert said.status == 2 and "has no other side: --size 16, or 32 or 64 by an upsampler" in said.err
     said = cli("train", pairs, "--prior", tmp_path / "run", "--steps=1", *SET)
     assert said.status == 2 and "is a model of method piti; a prior is a run trained here" in said.err
 

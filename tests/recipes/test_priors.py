@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from redraft.core.types import Spec
 from redraft.nets.denoiser import Denoiser
 from redraft.nets.experts import load as load_expert
 from redraft.nets.prior import read
-from redraft.recipes.prior import FLOWS, NOISED, Prior, fit, load, schedule_of
+from redraft.recipes.prior import FLOWS, NOISED, Prior, enlarging, fit, load, schedule_of
 from redraft.sampling.diffusion import Process, Schedule, levels, sample
 from redraft.spaces.bridge import REACH, Bridge
 
@@ -178,5 +179,10 @@ def test_what_does_not_fit_is_told_what_would(tmp_path: Path) -> None:
         fit(latent, Spec(size=16, channels=3, condition="none"), 16)
     own = Prior(name="run", channels=3, size=32, multiple=0)
     fit(own, Spec(size=32, channels=3, condition="none"), 32)
-    with pytest.raises(UsageError, match="no other side: --size 32"):
+    with pytest.raises(UsageError, match="no other side: --size 32, or 64 or 128 by an upsampler"):
         fit(own, Spec(size=64, channels=3, condition="none"), 64)
+    in_latents = replace(own, latent="image:taef2", size=8)
+    with pytest.raises(UsageError, match=r"at 64 px and has no other side: --size 64\.$"):
+        fit(in_latents, Spec(size=16, channels=3, condition="none"), 128)
+    assert [enlarging(own, n) for n in (16, 32, 48, 64, 128, 256)] == [1, 1, 1, 2, 4, 1]
+    assert enlarging(pixels, 32) == enlarging(in_latents, 16) == 1
