@@ -68,5 +68,7 @@ def begun_before(prior: Mapping[str, Any]) -> str:
     size = f"{prior['weights']:,} weights, " if "weights" in prior else ""
     if "seconds" not in prior:
         return f"{prior['name']} ({size}how long it was trained is not known here)"
+    seconds = prior["seconds"]
+    long = f"{seconds / 60:.1f} minutes" if seconds >= 60 else f"{seconds:g} seconds"
     pictures = f" on {prior['pictures']:,} pictures" if "pictures" in prior else ""
-    return f"{prior['name']} ({size}trained here for {prior['seconds'] / 60:.1f} minutes{pictures})"
+    return f"{prior['name']} ({size}trained here for {long}{pictures})"
