@@ -169,8 +169,8 @@ def _against_time(scores: Scores) -> str:
     plots = [_curve(scores, m) for m in shown if m.name != "ms a picture"]
     says = (
         "Another model's drafts; steps of this model from them, noised to a share of the schedule; and steps "
-        "from noise, without drafts. A number at a mark: how many steps. The time is the picture's, with its "
-        "draft included; scores are not, as they are in the table below. Dashed: what costs nothing to make."
+        "from noise, without drafts. A number at a mark: how many steps. Times are of "
+        "pictures with their drafts, without the scores that the table below counts in. Dashed: what is free."
     )
     inside = f'{figures(plots)}\n<div class="wide">{table}</div>'
     return section("Quality against time", inside, says) if rows else ""
