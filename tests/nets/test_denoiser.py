@@ -170,6 +170,22 @@ def test_the_usual_one_is_small_enough_for_two_cores() -> None:
         assert 1e6 < sum(p.numel() for p in net.parameters()) < 3.5e6
 
 
+def test_what_stands_beside_a_picture_is_seen_and_nothing_is_made_of_it() -> None:
+    """Three channels come out of six, and each place's own ones are seen: by its patch, as diffusers does."""
+    torch.manual_seed(0)
+    kind, config, patch = TINY.of(PICTURE, beside=3)
+    net = Denoiser.of(kind, config, PICTURE, patch=patch, beside=3).eval()
+    x, t, other = some(2, 3, 16, 16), torch.tensor([3, 500]), some(2, 3, 16, 16, seed=1)
+    with torch.no_grad():
+        made = net(x, t, beside=other)
+        seen = torch.nn.functional.pixel_unshuffle(torch.cat([x, other], 1), patch)
+        plain = net.net(seen, t, net.null.expand(2, -1, -1)).sample
+        torch.testing.assert_close(made, torch.nn.functional.pixel_shuffle(plain, patch))
+        assert made.shape == x.shape and not torch.allclose(made, net(x, t, beside=0 * other), atol=1e-4)
+    with pytest.raises(BundleError, match="and 12 are wanted"):
+        Denoiser.of(kind, config, PICTURE, patch=patch)
+
+
 def test_what_cannot_be_told_or_does_not_fit_is_refused() -> None:
     with pytest.raises(UsageError, match="known: "):
         Denoiser.of("FluxTransformer2DModel", {}, PICTURE)

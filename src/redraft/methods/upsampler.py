@@ -209,7 +209,7 @@ class Upsampler(nn.Module):
         return Told(tokens[:, :-1], self.encoder.vector(tokens), self.encoder.hint(c))
 
     def _seeing(self, low: Tensor) -> Callable[..., Tensor]:
-        """θ' with small pictures beside x_t, in 8 bits: then a sample is no finer than what it has learnt."""
+        """θ' with the small pictures, in 8 bits, beside x_t."""
         return partial(self.denoiser, beside=self.blown(quantised(low)))
 
 

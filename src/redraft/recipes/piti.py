@@ -109,5 +109,7 @@ def with_rates(run: Run) -> Run:
         key: {n: v for n, v in values.items() if n in there or v != usual[key].get(n)}
         for key, values in given.items()
     }
-    rates = {key: {n: v for n, v in usual[key].items() if n in there} | kept[key] for key in usual}
+    rates: dict[str, Any] = {
+        key: {n: v for n, v in usual[key].items() if n in there} | kept[key] for key in usual
+    }
     return run if rates == given else replace(run, train=replace(run.train, **rates))
