@@ -13,7 +13,7 @@ from redraft.core.rng import BatchNoise, PictureNoise, stream
 from redraft.core.types import Pair, Spec
 from redraft.methods.diffusion import Diffusion
 from redraft.nets.denoiser import Denoiser, DenoiserConfig
-from redraft.sampling.diffusion import Process, Schedule
+from redraft.sampling.diffusion import Prediction, Process, Schedule
 
 pytest.importorskip("diffusers")
 SPEC = Spec(size=8, channels=1, condition="category", width=3)
@@ -65,10 +65,20 @@ def test_what_is_noised_is_scaled() -> None:
     x = torch.ones(64, 1, 8, 8)
     losses = {}
     for scale in (1.0, 3.0):
-        method = counted(scale=scale, schedule=Schedule(prediction="sample"))
+        method = counted(scale=scale, schedule=Schedule(prediction="sample"), min_snr=0)
         step = method.step(Pair(None, x), lambda net, loss: None, BatchNoise(stream(0)))
         losses[scale] = float(step["loss_initializer"].detach())
     assert losses == pytest.approx({1.0: 1.0, 3.0: 9.0})
+
+
+@pytest.mark.parametrize(("prediction", "gamma"), [("sample", 5.0), ("v", 0.0)])
+def test_the_error_of_a_clean_picture_is_weighed_by_itself(prediction: Prediction, gamma: float) -> None:
+    """Unweighed it would be nearly all of high noise, of which nothing can be told."""
+    x, losses = torch.ones(256, 1, 8, 8), []
+    for given in (None, gamma):
+        method = counted(schedule=Schedule(prediction=prediction), min_snr=given)
+        losses.append(method.step(Pair(None, x), lambda net, loss: None, BatchNoise(stream(0))))
+    assert torch.equal(losses[0]["loss_initializer"], losses[1]["loss_initializer"])
 
 
 @pytest.mark.parametrize(("guidance", "rows"), [(0.0, 2), (1.0, 4)])

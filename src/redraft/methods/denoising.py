@@ -32,7 +32,9 @@ class Denoising:
     draft_steps: int = 8  # of a draft
     steps: int = 25  # K of a refined picture, from the same noise as its draft
     null: float = 0.1  # share of the conditions that are dropped in training; Ho, Salimans 2022; PITI 0.2
-    min_snr: float = 0.0  # γ of the weights min(SNR, γ), 0: all t weigh alike; Hang et al. 2023: 5
+    # γ of the weights min(SNR, γ), 0: all t weigh alike; Hang et al. 2023: 5. None: 5 where the clean picture
+    # is predicted, whose error is nearly all of high noise's, and 0 elsewhere
+    min_snr: float | None = None
     bound: float = 1.0  # x̂_0 is kept within ± this times ``scale`` while sampling, 0: it is not; DDPM's
 
     def __post_init__(self) -> None:
@@ -52,8 +54,15 @@ class Denoising:
             raise UsageError(
                 "method.guidance needs a denoiser that knows no condition too: set method.null=0.1."
             )
-        if self.scale <= 0 or self.min_snr < 0 or self.bound < 0:
+        if self.scale <= 0 or self.gamma < 0 or self.bound < 0:
             raise UsageError("method.scale is more than 0, method.min_snr and method.bound are 0 or more.")
+
+    @property
+    def gamma(self) -> float:
+        """γ of the weights, 0: none."""
+        if self.min_snr is None:
+            return 5.0 if self.schedule.prediction == "sample" else 0.0
+        return self.min_snr
 
 
 class Told(NamedTuple):
@@ -89,8 +98,8 @@ def attempted(
     x_t = process.noised(x0, eps, t)
     made = denoiser(x_t, t, *told)
     error = (made - process.target(x0, eps, t)).square()
-    if cfg.min_snr:
-        error = process.weight(t, error, cfg.min_snr) * error
+    if cfg.gamma:
+        error = process.weight(t, error, cfg.gamma) * error
     return Attempt(x_t, t, made, error.flatten(1).mean(1))
 
 

@@ -15,6 +15,7 @@ from redraft.methods.fusion import Fusion
 from redraft.methods.gan import Gan
 from redraft.methods.pix2pix import Pix2Pix
 from redraft.methods.solver import Solver
+from redraft.nets.denoiser import DenoiserConfig
 from redraft.nets.flow import FlowConfig
 from redraft.recipes.autoencoder import modern_autoencoder
 from redraft.recipes.ends import NO_EXPERTS, Ends, Target
@@ -169,8 +170,9 @@ def _networks(task: Task, spec: Spec, method: str, pictures: int) -> Networks:
     more = 1.5 if pictures >= MANY and spec.size >= 64 else 1.0
     if method == "fusion":
         return Networks(initializer="flow", flow=_flow(spec, pictures))
-    if method == "diffusion":
-        return Networks(initializer="denoiser")
+    if method == "diffusion":  # a latent's few places afford a wide network
+        denoiser = DenoiserConfig(channels=(96, 160)) if spec.channels > 3 else DenoiserConfig()
+        return Networks(initializer="denoiser", denoiser=denoiser)
     if method == "cut":
         return Networks(
             solver="patchgan", initializer="cut", solver_width=32, initializer_width=int(16 * more)
