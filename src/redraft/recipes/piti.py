@@ -104,7 +104,7 @@ def with_rates(run: Run) -> Run:
     assert isinstance(run.method, Piti.Config)
     larger = run.method.upsampler
     there = () if larger.factor == 1 else (*MADE, "critic") if larger.adversarial else MADE
-    usual = RATES[run.recipe]
+    usual = RATES.get(run.recipe, RATES["modern"])
     given = {key: getattr(run.train, key) for key in usual}
     kept = {
         key: {n: v for n, v in values.items() if n in there or v != usual[key].get(n)}
