@@ -122,8 +122,8 @@ class Model:
         the task reads them), or an encoded tensor [N, ...]. ``refine``: Langevin steps K; None the
         method's own (cooperative: as in training; adversarial: 0), 0 the drafts. ``best_of``: make so many
         of each and return the ``variants`` with the lowest energies. ``trace``: also what was on the way;
-        nothing with drafts of another model. Each condition's pictures are made
-        apart, whatever else was asked for.
+        nothing where another model drafts. Each condition's pictures are made apart, whatever else was
+        asked for.
         """
         tried = variants if best_of is None else best_of
         refuse_counts(variants, best_of, refine)
