@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from painting import Cli, paint
-from PIL import Image, ImageOps
+from painting import Cli
 from tests.nets.tiny_priors import diffusers
 
 import redraft
+from redraft.app import compare_measure
 from redraft.app.compare_prior import begun_before, lent
 from redraft.evaluation.calibration import Calibration
 from redraft.recipes import RECIPES, build
@@ -26,17 +26,6 @@ TINY = [
 ]
 SCRATCH = [line.replace("piti.", "scratch.") for line in TINY[:3]] + ["scratch.prior.fresh=true"]
 SIZE = 16
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 pictures of 32 px and their negatives."""
-    root = tmp_path_factory.mktemp("pairs")
-    for i in range(24):
-        paint(root / "trainB" / f"{i:02d}.png", i)
-        (root / "trainA").mkdir(exist_ok=True)
-        ImageOps.invert(Image.open(root / "trainB" / f"{i:02d}.png")).save(root / "trainA" / f"{i:02d}.png")
-    return root
 
 
 @pytest.fixture
@@ -62,12 +51,14 @@ class Killed(BaseException):
 
 
 def test_from_its_prior_and_from_scratch_it_is_compared_and_goes_on_without_the_priors_folder(
-    cli: Cli, pairs: Path, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, discs: Path, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The machine goes off within the second of two trainings, and then the prior's folder goes."""
     out = tmp_path / "out"
-    words: list[object] = ["compare", pairs, "--methods", "piti,scratch=piti", "--prior", prior]
+    words: list[object] = ["compare", discs, "--methods", "piti,scratch=piti", "--prior", prior]
     words += [
+        "--task",
+        "colour",
         "--steps",
         "3",
         "--seeds",
@@ -88,6 +79,8 @@ def test_from_its_prior_and_from_scratch_it_is_compared_and_goes_on_without_the_
             raise Killed
 
     monkeypatch.setattr(checkpoint.Keeper, "save", dies)
+    for name, less in {"CURVE": (0,), "VARIANTS": 1, "VARIED": 1}.items():  # what this is not about
+        monkeypatch.setattr(compare_measure, name, less)
     with pytest.raises(Killed):
         cli(*words)
     shutil.rmtree(prior)
@@ -108,7 +101,7 @@ def test_from_its_prior_and_from_scratch_it_is_compared_and_goes_on_without_the_
 
 
 def test_priors_that_nobody_or_somebody_else_begins_with_are_refused(
-    cli: Cli, pairs: Path, prior: Path, tmp_path: Path
+    cli: Cli, discs: Path, prior: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
 
@@ -117,12 +110,18 @@ def test_priors_that_nobody_or_somebody_else_begins_with_are_refused(
         assert said.status in (1, 2) and said.err.count("\n") == 1 and not out.exists()
         return str(said.err)
 
-    assert "name one with --prior NAME: a run" in refused(pairs, "--methods", "piti,pix2pix")
-    assert "--prior is empty" in refused(pairs, "--methods", "piti,pix2pix", "--prior", "")
+    assert "name one with --prior NAME: a run" in refused(
+        discs, "--task", "colour", "--methods", "piti,pix2pix"
+    )
+    assert "--prior is empty" in refused(
+        discs, "--task", "colour", "--methods", "piti,pix2pix", "--prior", ""
+    )
     none = "--prior is for method piti: name that in --methods"
-    assert none in refused(pairs, "--methods", "ccoopnets,pix2pix", "--prior", prior)
-    assert none in refused("RUN", "RUN2", "--data", pairs, "--prior", prior)
-    assert "is no diffusion model" in refused(pairs, "--methods", "piti,pix2pix", "--prior", pairs)
+    assert none in refused(discs, "--task", "colour", "--methods", "ccoopnets,pix2pix", "--prior", prior)
+    assert none in refused("RUN", "RUN2", "--data", discs, "--prior", prior)
+    assert "is no diffusion model" in refused(
+        discs, "--task", "colour", "--methods", "piti,pix2pix", "--prior", discs
+    )
 
 
 def test_a_report_tells_what_is_known_of_priors() -> None:
