@@ -23,6 +23,7 @@ from redraft.recipes.matrix import adversarial_for
 from redraft.recipes.networks import Networks
 from redraft.recipes.piti import modern_piti
 from redraft.recipes.run import Reading, Run, Settings
+from redraft.sampling.diffusion import Schedule
 from redraft.sampling.langevin import Langevin
 from redraft.spaces.bridge import REACH, represented
 from redraft.tasks import Task
@@ -86,9 +87,10 @@ def _settings(method: str, spec: Spec, pictures: int, *, latent: bool = False) -
         told = spec.condition == "vector"  # a caption says it in one of many ways, a drawing does not
         return Fusion.Config(data_noise=0.03, condition_noise=0.5 if told else 0.0)
     if method == "diffusion":
-        return Diffusion.Config(
-            scale=REACH if latent else 1.0, guidance=GUIDED if spec.condition == "category" else 0.0
-        )
+        guidance = GUIDED if spec.condition == "category" else 0.0
+        if latent:
+            return Diffusion.Config(scale=REACH, guidance=guidance)
+        return Diffusion.Config(schedule=Schedule(prediction="sample"), guidance=guidance)
     if method == "solver":
         seen = spec.condition == "picture" and spec.paired  # beside the picture, so the energy is of patches
         return Solver.Config(langevin=_patch_chain(spec.size) if seen else _chain(spec.size))
