@@ -16,7 +16,7 @@ from redraft.core.rng import BatchNoise, PictureNoise, stream
 from redraft.core.types import Pair
 from redraft.degrade import Degradation, degraded
 from redraft.methods.piti import LAST, STAGES, Piti
-from redraft.methods.upsampler import Upsampler, Upsampling, quantised
+from redraft.methods.upsampler import DETAIL, Upsampler, Upsampling, quantised
 from redraft.training import train
 from redraft.training.parts import learn
 from redraft.training.update import Update
@@ -66,6 +66,9 @@ def test_the_denoising_error_against_its_formula_in_float64() -> None:
     predicted = up.denoiser(
         alpha * x + sigma * eps, t, tokens[:, :-1], tokens[:, -1], up.encoder.hint(c), beside
     )
+    x_t = alpha * x + sigma * eps  # with a normal law about what is beside: its posterior's mean
+    clean = (x_t * alpha / sigma**2 + beside / DETAIL**2) / (alpha**2 / sigma**2 + 1 / DETAIL**2)
+    predicted = predicted + (alpha * x_t - clean) / sigma
     wanted = (predicted - (alpha * eps - sigma * x)).square().mean()
     torch.testing.assert_close(update.losses[id(up.denoiser)], wanted, rtol=1e-6, atol=0)
     assert update.losses.keys() == {id(up.denoiser), id(up.encoder)}

@@ -6,6 +6,8 @@ import importlib.util
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
+
 from redraft.core.errors import UsageError
 from redraft.core.types import Spec
 from redraft.nets.autoencoder import AutoencoderConfig, AutoencoderNet
@@ -47,6 +49,9 @@ class Networks:
     lora: int = 0  # of method piti: rank of the adapters through which alone a large prior learns; 0: none
     autoencoder: AutoencoderConfig = AutoencoderConfig()  # of initializer autoencoder
     foreign: Foreign | None = None  # where the initializer came from, when it was trained elsewhere
+
+
+FAINT = 0.05  # of a fresh upsampler's last layer
 
 
 GIVEN = {  # what a network starts from
@@ -166,6 +171,9 @@ def make_upsampler(cfg: Networks, spec: Spec) -> tuple[Denoiser, ConditionEncode
     """What enlarges pictures to those of ``spec``, and what tells it the condition."""
     kind, config, patch = cfg.upsampler.of(spec, beside=spec.channels)
     net = Denoiser.of(kind, config, spec, patch=patch, beside=spec.channels)
+    with torch.no_grad():  # at first what can be said without it is all that is said
+        for p in net.net.conv_out.parameters() if hasattr(net.net, "conv_out") else ():
+            p.mul_(FAINT)
     return net, ConditionEncoder(spec, cfg.encoder, tokens=net.tokens, canvas=net.canvas)
 
 
