@@ -6,7 +6,8 @@ Runs whose names differ in what follows the last _ are seeds of one another (pit
 over them of KID, of agreement with the condition and of LPIPS (where $REDRAFT_LPIPS names its weights), as
 `redraft evaluate` measures them on the same pictures, with [95 % interval over pictures, mean of the seeds']
 (lowest to highest seed). That command has controls, four variants and the curve of refinement too, and takes
-many times as long. The figure has a row of pictures for each first seed, of the same conditions and noise.
+many times as long. ``--steps`` is K, by default each run's own. The figure has the conditions, then a row of
+pictures for each first seed, of the same noise.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ def main() -> None:
     real = asked.features(test.target)
     for run in args.runs:
         model = Model.from_pretrained(run, "cpu")
-        draw = drawer(model, args.steps, 0)
-        x = draw(test.condition, len(test.target), variant=0, refine=args.steps).images
+        k = model.run.solver_steps if args.steps is None else args.steps
+        x = drawer(model, k, 0)(test.condition, len(test.target), variant=0, refine=k).images
         label = Path(run).name.rpartition("_")[0] or Path(run).name
+        if not rows and test.condition is not None:
+            rows.append(model.task.show(test.condition, SHOWN))
         if label not in found:
             rows.append(x[:SHOWN])
         found.setdefault(label, []).append(measured(x, test, real, asked))
@@ -55,7 +58,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data")
     parser.add_argument("runs", nargs="+")
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--features", default="efficientnet")
     parser.add_argument("--figure")
     return parser.parse_args()
