@@ -41,7 +41,7 @@ def main() -> None:
         x = drawer(model, k, 0)(test.condition, len(test.target), variant=0, refine=k).images
         label = Path(run).name.rpartition("_")[0] or Path(run).name
         if not rows and test.condition is not None:
-            rows.append(model.task.show(test.condition, SHOWN))
+            rows.append(model.task.show(test.condition[:SHOWN], SHOWN))
         if label not in found:
             rows.append(x[:SHOWN])
         found.setdefault(label, []).append(measured(x, test, real, asked))
