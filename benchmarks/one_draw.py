@@ -37,8 +37,9 @@ def main() -> None:
     real = asked.features(test.target)
     for run in args.runs:
         model = Model.from_pretrained(run, "cpu")
-        k = model.run.solver_steps if args.steps is None else args.steps
-        x = drawer(model, k, 0)(test.condition, len(test.target), variant=0, refine=k).images
+        x = drawer(model, args.steps, 0)(
+            test.condition, len(test.target), variant=0, refine=args.steps
+        ).images
         label = Path(run).name.rpartition("_")[0] or Path(run).name
         if not rows and test.condition is not None:
             rows.append(model.task.show(test.condition[:SHOWN], SHOWN))
