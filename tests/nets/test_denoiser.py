@@ -13,6 +13,7 @@ from redraft.core.errors import BundleError, UsageError
 from redraft.core.rng import stream
 from redraft.core.types import Spec
 from redraft.nets.denoiser import Denoiser, DenoiserConfig
+from redraft.recipes.networks import Networks
 
 diffusers = pytest.importorskip("diffusers")
 
@@ -203,5 +204,15 @@ def test_what_cannot_be_told_or_does_not_fit_is_refused() -> None:
     alone = {**UNET, "add_attention": False, "down_block_types": ["DownBlock2D"] * 2}
     with pytest.raises(BundleError, match="no attention"):
         Denoiser.of("UNet2DModel", {**alone, "up_block_types": ["UpBlock2D"] * 2}, PICTURE)
-    with pytest.raises(UsageError, match="multiples of 16"):
-        DenoiserConfig(channels=(24,))
+    for wrong, says in (
+        ({"channels": (24,)}, "networks.denoiser.channels are multiples of 16"),
+        ({"channels": ()}, "networks.denoiser.channels are multiples of 16"),
+        ({"attention": -1}, "networks.denoiser.attention from 0 on"),
+        ({"kind": "UNet2DModel"}, "networks.denoiser.kind=UNet2DModel needs networks.denoiser.config"),
+        ({"kind": "UNet2DModel", "config": "{"}, "needs networks.denoiser.config, the JSON object"),
+        ({"kind": "UNet2DModel", "config": "[1]"}, "needs networks.denoiser.config, the JSON object"),
+    ):
+        with pytest.raises(UsageError, match=says):
+            DenoiserConfig(**wrong).of(PICTURE)
+    with pytest.raises(UsageError, match=r"networks\.upsampler\.channels are"):
+        Networks(upsampler=DenoiserConfig(channels=(17,)))

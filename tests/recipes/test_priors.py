@@ -142,22 +142,28 @@ def test_the_latent_of_a_prior_in_the_hub_has_the_name_that_every_machine_knows(
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
-@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "flow"])
 def test_a_prior_makes_the_pictures_that_diffusers_makes_of_it(prediction: str, tmp_path: Path) -> None:
     network, rule = net().eval(), {"prediction_type": prediction, "beta_schedule": "scaled_linear"}
-    loaded = load(str(alone(tmp_path / "p", network, scheduler("PNDMScheduler", **rule))))
-    made = scheduler("DDIMScheduler", **rule, timestep_spacing="trailing", clip_sample=False)
-    made.set_timesteps(10)
+    if prediction == "flow":
+        made = noise_ = scheduler(FLOWS[0])
+        solver = "flow-euler"
+        made.set_timesteps(sigmas=[1 - i / 10 for i in range(10)])  # as its pipelines do
+    else:
+        noise_, solver = scheduler("PNDMScheduler", **rule), "ddim"
+        made = scheduler("DDIMScheduler", **rule, timestep_spacing="trailing", clip_sample=False)
+        made.set_timesteps(10)
+    loaded = load(str(alone(tmp_path / "p", network, noise_)))
     x = noise = torch.randn(2, 3, 16, 16, generator=stream(3))
     spec = Spec(size=16, channels=3, condition="none")
     kind, settings_, patch = loaded.prior.denoiser.of(spec)
-    denoiser = Denoiser.of(kind, settings_, spec, patch=patch).eval()
+    denoiser = Denoiser.of(kind, settings_, spec, patch=patch, first_t=loaded.prior.first_t).eval()
     denoiser.fill(loaded.state)
     process = Process(loaded.prior.schedule)
-    ours, _ = sample(process, denoiser, noise, BatchNoise(stream(4)), steps=10, scheduler="ddim")
+    ours, _ = sample(process, denoiser, noise, BatchNoise(stream(4)), steps=10, scheduler=solver)
     with torch.no_grad():
         for t in made.timesteps:
-            x = made.step(network(x, t).sample, t, x).prev_sample
+            x = made.step(network(x, t).sample, t, x, return_dict=False)[0]
     torch.testing.assert_close(ours, x, rtol=1e-3, atol=1e-3)
 
 
@@ -168,12 +174,12 @@ def test_what_does_not_fit_is_told_what_would(tmp_path: Path) -> None:
         UsageError, match=r"makes colour pictures \(3 channels\), and grey ones \(1\) are wanted"
     ):
         fit(pixels, Spec(size=16, channels=1, condition="none"), 16)
-    with pytest.raises(UsageError, match=r"multiple of 2 px, not 27 .* 16 px\): --size 26 or --size 28"):
+    with pytest.raises(UsageError, match=r"multiple of 16 px, not 27 .* 16 px\): --size 16 or --size 32"):
         fit(pixels, Spec(size=27, channels=3, condition="none"), 27)
     unet = net("UNet2DConditionModel", 4, 8)
     latent = load(str(pipeline(tmp_path / "sd", unet=unet, scheduler=scheduler(), vae=vae(4)))).prior
     fit(latent, Spec(size=8, channels=4, condition="none"), 16)
-    with pytest.raises(UsageError, match=r"multiple of 4 px, not 18 .* 16 px\): --size 16 or --size 20"):
+    with pytest.raises(UsageError, match=r"multiple of 16 px, not 18 .* 16 px\): --size 16 or --size 32"):
         fit(latent, Spec(size=9, channels=4, condition="none"), 18)
     with pytest.raises(UsageError, match="makes 4-channel latents .* colour ones"):
         fit(latent, Spec(size=16, channels=3, condition="none"), 16)
@@ -185,4 +191,20 @@ def test_what_does_not_fit_is_told_what_would(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"at 64 px and has no other side: --size 64\.$"):
         fit(in_latents, Spec(size=16, channels=3, condition="none"), 128)
     assert [enlarging(own, n) for n in (16, 32, 48, 64, 128, 256)] == [1, 1, 1, 2, 4, 1]
-    assert enlarging(pixels, 32) == enlarging(in_latents, 16) == 1
+    assert [enlarging(pixels, n) for n in (16, 24, 32, 48, 64)] == [1, 1, 2, 1, 4]
+    assert enlarging(in_latents, 16) == 1
+
+
+def test_behind_an_upsampler_sides_are_told_of_the_pictures() -> None:
+    wide = Prior(name="p", channels=3, size=64, multiple=8)
+    fit(wide, Spec(size=64, channels=3, condition="none"), 256, by=4)
+    with pytest.raises(UsageError, match=r"made 4 times .* of 32 px, not 80 .*: --size 64 or --size 96"):
+        fit(wide, Spec(size=20, channels=3, condition="none"), 80, by=4)
+    own = Prior(name="run", channels=3, size=32, multiple=0)
+    with pytest.raises(UsageError, match=r"at 32 px and has no other side: --size 64\.$"):
+        fit(own, Spec(size=16, channels=3, condition="none"), 32, by=2)
+    odd = replace(own, size=28)  # whose double no picture's side can be
+    with pytest.raises(UsageError, match="no other side: --size 112 by an upsampler"):
+        fit(odd, Spec(size=64, channels=3, condition="none"), 64)
+    with pytest.raises(UsageError, match=r"--size 512, or 1024 by an upsampler\.$"):
+        fit(replace(own, size=512), Spec(size=64, channels=3, condition="none"), 64)

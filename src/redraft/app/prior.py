@@ -90,6 +90,7 @@ def _of_run(name: str) -> Given:
         channels=net.spec.channels,
         size=net.spec.size,
         multiple=0,
+        min_snr=method.cfg.min_snr,
     )
     state = {k: v for k, v in net.net.state_dict().items() if ".processor." not in k}
     scales = {k: v for k, v in model.bridge.scales().items() if not k.startswith("given_")}
@@ -121,10 +122,12 @@ def begun_with(run: Run, given: Given | None) -> Run:
         return run
     prior = given.prior
     factor = enlarging(prior, run.task.spec.size)
-    fit(prior, small(run.spec, factor), run.task.spec.size // factor)
+    fit(prior, small(run.spec, factor), run.task.spec.size, by=factor)
     assert isinstance(run.method, Piti.Config)
     larger = replace(run.method.upsampler, factor=factor)
     method = replace(run.method, schedule=prior.schedule, scale=prior.scale, upsampler=larger)
+    if prior.min_snr is not None:
+        method = replace(method, min_snr=prior.min_snr)
     if prior.schedule.kind == "flow":
         method = replace(method, scheduler="flow-euler")
     networks = replace(run.networks, denoiser=prior.denoiser)

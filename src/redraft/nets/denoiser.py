@@ -36,27 +36,44 @@ class DenoiserConfig:
     """Which denoiser: one of diffusers by its class and configuration, or a small one for CPUs."""
 
     kind: str = ""  # a class of diffusers; "": ours, a UNet2DConditionModel by what follows
-    config: str = ""  # its config.json, where kind is given
+    config: str = ""  # its config.json as text, where kind is given
     patch: int = 2  # each patch x patch square of the picture is one place with patch² times the channels
     channels: tuple[int, ...] = (32, 64, 96)  # of each level; from one to the next the grid is halved
     blocks: int = 1  # residual blocks a level; one more on the way up
     attention: int = 8  # largest grid whose places attend to one another and to the tokens
     tokens: int = 96  # D: width of the condition's tokens
 
-    def __post_init__(self) -> None:
+    def refuse(self, key: str = "networks.denoiser") -> None:
+        """UsageError for settings of which no network can be made; ``key``: where they stand."""
         if self.kind and self.kind not in KINDS:
             raise unknown("kind of denoiser", self.kind, KINDS)
-        if min(self.patch, self.blocks, self.tokens, *self.channels) < 1:
+        if min(self.patch, self.blocks, self.tokens) < 1 or self.attention < 0:
             raise UsageError(
-                "networks.denoiser.patch, blocks, tokens and channels are whole numbers from 1 on."
+                f"{key}.patch, blocks and tokens are whole numbers from 1 on, {key}.attention from 0 on."
             )
-        if any(c % 16 for c in self.channels):
-            raise UsageError(f"networks.denoiser.channels are multiples of 16, not {list(self.channels)}.")
+        if not self.channels or any(c < 1 or c % 16 for c in self.channels):
+            raise UsageError(
+                f"{key}.channels are multiples of 16, one for each level, not {list(self.channels)}."
+            )
 
-    def of(self, spec: Spec, beside: int = 0) -> tuple[str, dict[str, Any], int]:
-        """Class, configuration and patch for pictures of ``spec``, with so many channels seen beside them."""
+    def of(
+        self, spec: Spec, beside: int = 0, key: str = "networks.denoiser"
+    ) -> tuple[str, dict[str, Any], int]:
+        """Class, configuration and patch for pictures of ``spec``, with so many channels seen beside them.
+
+        UsageError, which says ``key``, for a configuration that is none.
+        """
+        self.refuse(key)
         if self.kind:
-            return self.kind, json.loads(self.config), 1
+            try:
+                config = json.loads(self.config)
+            except ValueError:
+                config = None
+            if not isinstance(config, dict):
+                raise UsageError(
+                    f"{key}.kind={self.kind} needs {key}.config, the JSON object of that class's config.json."
+                )
+            return self.kind, config, 1
         return "UNet2DConditionModel", *_small(self, spec, beside)
 
 
@@ -96,13 +113,13 @@ class Denoiser(nn.Module):
 
     ``tokens`` is the width D of the tokens that it reads, ``canvas`` the channels and side of what its first
     layer makes, ``z_shape`` the shape of a picture's noise. With a category of ``spec`` it has words of its
-    own for them. It is told t as whole steps and predicts what its schedule says; variances that a foreign
-    one has learned as well are left out.
+    own for them. It is told t as whole steps, from ``first_t`` on, and predicts what its schedule says;
+    variances that a foreign one has learned as well are left out.
     """
 
-    def __init__(self, net: Any, spec: Spec, *, patch: int = 1) -> None:
+    def __init__(self, net: Any, spec: Spec, *, patch: int = 1, first_t: int = 0) -> None:
         super().__init__()
-        self.net, self.spec, self.patch = net, spec, patch
+        self.net, self.spec, self.patch, self.first_t = net, spec, patch, first_t
         self.z_shape = (spec.channels, spec.size, spec.size)
         self.kind = type(net).__name__
         self.tokens = _width(net)
@@ -124,10 +141,19 @@ class Denoiser(nn.Module):
             classes.register_forward_hook(_Unclassed(self._said))
 
     @staticmethod
-    def of(kind: str, config: Mapping[str, Any], spec: Spec, *, patch: int = 1, beside: int = 0) -> Denoiser:
+    def of(
+        kind: str,
+        config: Mapping[str, Any],
+        spec: Spec,
+        *,
+        patch: int = 1,
+        beside: int = 0,
+        first_t: int = 0,
+    ) -> Denoiser:
         """A denoiser of a diffusers class, weights fresh; BundleError where the class cannot be built so.
 
-        ``beside``: channels that it sees beside x_t, and makes nothing of.
+        ``beside``: channels that it sees beside x_t, and makes nothing of; ``first_t``: what it is told for
+        t = 0.
         """
         if kind not in KINDS:
             raise unknown("kind of denoiser", kind, KINDS)
@@ -141,7 +167,7 @@ class Denoiser(nn.Module):
             except (ValueError, TypeError, KeyError, IndexError, NotImplementedError) as problem:
                 raise BundleError(f"No {kind} can be built as its configuration says: {problem}") from None
         refuse(net, spec, patch, beside)
-        return Denoiser(net, spec, patch=patch)
+        return Denoiser(net, spec, patch=patch, first_t=first_t)
 
     def forward(
         self,
@@ -165,7 +191,7 @@ class Denoiser(nn.Module):
         said.hint = hint
         seen = x_t if beside is None else torch.cat([x_t, beside], 1)
         try:
-            made = self._call(F.pixel_unshuffle(seen, self.patch), t, said, labels)
+            made = self._call(F.pixel_unshuffle(seen, self.patch), t + self.first_t, said, labels)
         finally:
             said.tokens = said.vector = said.hint = said.unclassed = None
         return F.pixel_shuffle(made[:, : x_t.shape[1] * self.patch**2], self.patch)

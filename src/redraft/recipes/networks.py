@@ -50,8 +50,9 @@ class Networks:
     autoencoder: AutoencoderConfig = AutoencoderConfig()  # of initializer autoencoder
     foreign: Foreign | None = None  # where the initializer came from, when it was trained elsewhere
 
-
-FAINT = 0.05  # of a fresh upsampler's last layer
+    def __post_init__(self) -> None:
+        self.denoiser.refuse("networks.denoiser")
+        self.upsampler.refuse("networks.upsampler")
 
 
 GIVEN = {  # what a network starts from
@@ -169,11 +170,11 @@ def make_denoiser(cfg: Networks, spec: Spec) -> Denoiser:
 
 def make_upsampler(cfg: Networks, spec: Spec) -> tuple[Denoiser, ConditionEncoder]:
     """What enlarges pictures to those of ``spec``, and what tells it the condition."""
-    kind, config, patch = cfg.upsampler.of(spec, beside=spec.channels)
+    kind, config, patch = cfg.upsampler.of(spec, beside=spec.channels, key="networks.upsampler")
     net = Denoiser.of(kind, config, spec, patch=patch, beside=spec.channels)
-    with torch.no_grad():  # at first what can be said without it is all that is said
-        for p in net.net.conv_out.parameters() if hasattr(net.net, "conv_out") else ():
-            p.mul_(FAINT)
+    last = net.net.conv_out if hasattr(net.net, "conv_out") else net.net.proj_out
+    for p in last.parameters():  # at first what can be said without it is all that is said
+        torch.nn.init.zeros_(p)
     return net, ConditionEncoder(spec, cfg.encoder, tokens=net.tokens, canvas=net.canvas)
 
 

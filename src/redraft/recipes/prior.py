@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from redraft.nets.prior import Read, read
 from redraft.sampling.diffusion import Kind, Prediction, Schedule, levels
 from redraft.spaces.bridge import REACH
 
+SIDES, LARGEST = 16, 1024  # px: what a picture's side is a multiple of, and at most, where one is given
 BETAS: dict[str, Kind] = {"linear": "linear", "scaled_linear": "scaled_linear", "squaredcos_cap_v2": "cosine"}
 PREDICTIONS: dict[str, Prediction] = {
     "epsilon": "epsilon",
@@ -58,7 +60,11 @@ class Prior:
     channels: int = 0  # of what it makes
     size: int = 0  # side of what it makes that it was trained at; 0: not told
     multiple: int = 1  # of this a side must be; 0: no other side than its own
-    fresh: bool = False  # its network and noise, but none of its weights: what shows what they are worth
+    first_t: int = 0  # what it is told for t = 0; a flow of diffusers, which is told σ T, 1
+    min_snr: float | None = None  # γ that it was taught with, if one was chosen
+    # its network and noise, but none of its weights: what shows what they are worth. Stages 1 and 2, in which
+    # they are frozen, are then left out
+    fresh: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,16 +79,18 @@ class Loaded:
 def load(name: str) -> Loaded:
     """A diffusers model by its folder or its name in the hub; UsageError or BundleError say what is wrong."""
     found, state = read(name)
+    schedule = schedule_of(found.scheduler, name)
     prior = Prior(
         name=name,
         fingerprint=found.fingerprint,
         denoiser=DenoiserConfig(kind=found.kind, config=found.config),
-        schedule=schedule_of(found.scheduler, name),
+        schedule=schedule,
         latent=_latent(name, found),
         scale=REACH if found.vae else 1.0,
         channels=found.channels,
         size=found.size,
         multiple=found.multiple,
+        first_t=1 if schedule.kind == "flow" else 0,
     )
     return Loaded(prior=prior, state=state, scales=_unscaled(found))
 
@@ -102,11 +110,12 @@ def _unscaled(found: Read) -> dict[str, Tensor]:
 
 
 def enlarging(prior: Prior, size: int) -> int:
-    """How many times as large as the prior's pictures of ``size`` px are, where an upsampler must make them.
+    """How many times as large as what the prior was trained at pictures of ``size`` px are, if an upsampler
+    is to make them, as the paper's (64 px to 256).
 
-    1 where the prior can take that side itself, or is one of latents, which a decoder enlarges.
+    1 at other sides, which a prior takes itself or not at all, and of latents, which a decoder enlarges.
     """
-    if prior.latent or prior.multiple:
+    if prior.latent:
         return 1
     return next((f for f in FACTORS if f * prior.size == size), 1)
 
@@ -116,11 +125,11 @@ def small(spec: Spec, factor: int) -> Spec:
     return spec if factor == 1 else replace(spec, size=spec.size // factor, side=0)
 
 
-def fit(prior: Prior, spec: Spec, size: int) -> None:
+def fit(prior: Prior, spec: Spec, size: int, by: int = 1) -> None:
     """UsageError, saying what would fit, where a prior cannot make what ``spec`` wants.
 
-    ``spec`` is what it works between (``small``), ``size`` its pictures' side in px, which a latent's differs
-    from.
+    ``spec`` is what it works between (``small``), ``size`` the side in px of the pictures that are wanted in
+    the end, which an upsampler makes ``by`` times as large; a latent's side differs from both.
     """
     what = "latents" if prior.latent else "pictures"
     if spec.channels != prior.channels:
@@ -130,23 +139,35 @@ def fit(prior: Prior, spec: Spec, size: int) -> None:
             f"The prior {prior.name} makes {is_} {what} ({prior.channels} channels), and {wanted} ones "
             f"({spec.channels}) are wanted: a prior for {spec.channels} channels fits."
         )
-    factor = max(1, size // spec.size)
+    px = max(1, size // by // spec.size)  # of a picture, for one place of what it makes
+    own = px * prior.size
     if not prior.multiple and spec.size != prior.size:
-        larger = [] if prior.latent else [f * prior.size for f in FACTORS[1:]]
-        by = ", or " + " or ".join(map(str, larger)) + " by an upsampler" if larger else ""
         raise UsageError(
-            f"The prior {prior.name} was trained here at {factor * prior.size} px and has no other side: "
-            f"--size {factor * prior.size}{by}."
+            f"The prior {prior.name} was trained here at {own} px and has no other side: "
+            f"{_advice(own, () if prior.latent else FACTORS[1:], by)}."
         )
-    step = factor * max(1, prior.multiple)
-    if size % step:
+    if size % (step := by * px * max(1, prior.multiple)):
+        step = math.lcm(step, SIDES)
         near = sorted({max(step, size // step * step), (size // step + 1) * step})
-        own = f" (it was trained at {factor * prior.size} px)" if prior.size else ""
+        trained = f" (it was trained at {own} px)" if prior.size else ""
+        enlarged = f", made {by} times as large by an upsampler," if by > 1 else ""
         raise UsageError(
-            f"The prior {prior.name} makes pictures whose side is a multiple of {step} px, not {size}{own}: "
-            + " or ".join(f"--size {n}" for n in near)
+            f"The prior {prior.name} makes pictures{enlarged} whose side is a multiple of {step} px, not "
+            f"{size}{trained}: "
+            + " or ".join(f"--size {n}" for n in near if n <= LARGEST or n == near[0])
             + "."
         )
+
+
+def _advice(own: int, factors: tuple[int, ...], by: int) -> str:
+    """Sides that pictures can have, of a prior that was trained here at ``own`` px."""
+    itself, *larger = (n if n % SIDES == 0 and n <= LARGEST else 0 for n in (f * own for f in (1, *factors)))
+    if by > 1:
+        return f"--size {by * own}" if by * own in larger else "leave method.upsampler.factor out"
+    by_it = " or ".join(str(n) for n in larger if n)
+    if not itself:
+        return f"--size {by_it} by an upsampler" if by_it else "train another one"
+    return f"--size {itself}" + f", or {by_it} by an upsampler" * bool(by_it)
 
 
 def schedule_of(settings: Mapping[str, Any], name: str) -> Schedule:

@@ -252,14 +252,16 @@ def _piti(run: Run, cfg: Piti.Config, keep: Keep) -> Piti:
         _as_learnt("method.schedule", cfg.schedule, run.prior.schedule)
         _as_learnt("method.scale", cfg.scale, run.prior.scale)
         _as_learnt("networks.denoiser", run.networks.denoiser, run.prior.denoiser)
-        fit(run.prior, small(run.spec, factor), run.task.spec.size // factor)
+        fit(run.prior, small(run.spec, factor), run.task.spec.size, by=factor)
+    if run.prior.fresh:  # nothing has been learnt that would be worth freezing
+        cfg = replace(cfg, encoder=0.0, dropped=0.0)
     if run.networks.initializer != "denoiser":
         raise UsageError("PITI's initializer is a denoiser; leave networks.initializer at denoiser.")
     spec, nets = small(run.spec, factor), run.networks
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         kind, config, patch = nets.denoiser.of(spec)
-        initializer = Denoiser.of(kind, config, spec, patch=patch)
+        initializer = Denoiser.of(kind, config, spec, patch=patch, first_t=run.prior.first_t)
         encoder = ConditionEncoder(spec, nets.encoder, tokens=initializer.tokens, canvas=initializer.canvas)
         upsampler = _upsampler(run, cfg.upsampler) if factor > 1 else None
     parts: dict[str, Any] = {"encoder": encoder, "initializer": initializer, "upsampler": upsampler}
