@@ -33,6 +33,7 @@ def one_sentence(err: str) -> bool:
         (["--set", "train.batch=many"], "train.batch", 2),
         (["--set", "train.batch=0"], "train.batch", 2),
         (["--set", "method.langevin.delta=-1"], "greater than 0", 2),
+        (["--size", "0"], "multiple of 16", 2),
         (["--size", "1"], "multiple of 16", 2),
         (["--size", "7"], "multiple of 16", 2),
         (["--size", "1000000"], "multiple of 16", 2),
@@ -59,6 +60,9 @@ def one_sentence(err: str) -> bool:
         (["--set", "train.lr.solver=.inf"], "train.lr.solver takes a finite number", 2),
         (["--method", "gan", "--set", "train.shard=true"], "penalties on a gradient", 2),
         (["--minutes", "nan"], "finite", 2),
+        (["--method=diffusion", "--task=none", "--set=method.guidance=1"], "task none has none", 2),
+        (["--set", "networks.lora=4"], "networks.lora is for method piti", 2),
+        (["--set", "prior.fresh=true"], "prior.fresh is for method piti", 2),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",
 )

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from redraft.core.errors import UsageError
+from redraft.methods.diffusion import Diffusion
 from redraft.methods.gan import Gan
+from redraft.methods.piti import Piti
+from redraft.methods.upsampler import Upsampling
 from redraft.recipes.run import Run
 
 SIZES = "28, or a multiple of 16 from 16 to 1024"
@@ -96,6 +99,13 @@ def refuse_run(run: Run, processes: int) -> None:
         raise UsageError(
             "method.langevin.steps is at least 1 in training; drafts alone: generate --refine 0."
         )
+    _refuse_idle(run)
+    larger = run.method.upsampler if isinstance(run.method, Piti.Config) else Upsampling()
+    if cfg.shard and larger.factor > 1 and larger.adversarial and larger.gradient_penalty:
+        raise UsageError(
+            "train.shard does not go with penalties on a gradient: set method.upsampler.gradient_penalty=0, "
+            "or leave train.shard at false."
+        )
     penalties = [getattr(run.method, name, 0.0) for name in ("r1", "gradient_penalty")]
     if cfg.shard and any(penalties):
         raise UsageError(
@@ -111,6 +121,29 @@ def refuse_run(run: Run, processes: int) -> None:
         raise UsageError(
             f"train.batch={cfg.batch} cannot be shared by {processes} processes in {cfg.accumulate} parts "
             f"of at least {least // parts} pictures; try --set train.batch={near}."
+        )
+
+
+def _refuse_idle(run: Run) -> None:
+    """Refuse settings of diffusion that would do nothing here."""
+    if isinstance(run.method, Diffusion.Config) and run.method.guidance and run.spec.condition == "none":
+        raise UsageError(
+            f"method.guidance={run.method.guidance:g} guides by a condition, of which task {run.task_name} "
+            "has none: leave it at 0."
+        )
+    if run.networks.lora and not isinstance(run.method, Piti.Config):
+        raise UsageError(
+            f"networks.lora is for method piti, which begins with a prior; {run.method_name} learns all its "
+            "weights: leave it at 0."
+        )
+    if run.prior.fresh and not isinstance(run.method, Piti.Config):
+        raise UsageError(
+            f"prior.fresh is for method piti; {run.method_name} begins with no prior: leave it at false."
+        )
+    if run.prior.fresh and run.networks.lora:
+        raise UsageError(
+            "prior.fresh=true leaves nothing for networks.lora to adapt: leave networks.lora at 0, so that "
+            "all weights learn."
         )
 
 
