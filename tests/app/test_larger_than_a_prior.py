@@ -11,6 +11,10 @@ from PIL import Image, ImageOps
 from tests.nets.tiny_priors import alone, diffusers
 
 import redraft
+from redraft.app.refuse import refuse_run
+from redraft.core.errors import UsageError
+from redraft.core.rng import stream
+from redraft.methods.upsampler import quantised
 from redraft.recipes import RECIPES, Run, build
 from redraft.tasks.pairs import PictureToPicture
 
@@ -60,19 +64,26 @@ def test_a_priors_pictures_are_enlarged_by_a_fourth_stage(cli: Cli, pairs: Path,
     assert said.err.count("\n") == 1 and not (tmp_path / "other").exists()
 
 
-def test_a_model_of_diffusers_takes_another_side_itself_unless_it_is_told(
+def test_a_model_of_diffusers_is_enlarged_too_unless_it_is_told_to_take_the_side_itself(
     cli: Cli, pairs: Path, tmp_path: Path
 ) -> None:
     diffusers()
     torch.manual_seed(1)
     line = ["train", pairs, f"--prior={alone(tmp_path / 'prior')}", "--size=32", "--steps=4", "--device=cpu"]
     sides = {}
-    for name, more in (("itself", []), ("told", ["--set=method.upsampler.factor=2"])):
+    for name, more in (("enlarged", []), ("told", ["--set=method.upsampler.factor=1"])):
         said = cli(*line, f"--out={tmp_path / name}", *SET, *more)
         assert said.status == 0, said.err
         model = redraft.Model.from_pretrained(tmp_path / name, "cpu")
         sides[name] = model.method.initializer.z_shape[-1], len(model.method.networks)
-    assert sides == {"itself": (32, 2), "told": (16, 5)}
+    assert sides == {"enlarged": (16, 5), "told": (32, 2)}
+
+
+def test_a_penalty_on_its_critic_does_not_go_with_shards() -> None:
+    run = RECIPES["classic"](the_run().task, "piti", 8, 0).override([*TINY, "train.shard=true"])
+    refuse_run(run, 1)
+    with pytest.raises(UsageError, match=r"method\.upsampler\.gradient_penalty=0"):
+        refuse_run(run.override(["method.upsampler.factor=2"]), 1)
 
 
 def the_run(*settings: str) -> Run:
@@ -100,6 +111,20 @@ def test_without_an_upsampler_nothing_is_added() -> None:
     assert any(k.startswith("upsampler.critic.") for k in larger) and "upsampler.begun" in larger
 
 
+@pytest.mark.parametrize("recipe", ["modern", "classic"])
+def test_it_begins_at_its_plain_prediction_to_the_bit(recipe: str) -> None:
+    """The classic one at 0, as released networks do."""
+    diffusers()
+    run = RECIPES[recipe](the_run().task, "piti", 8, 0).override([*TINY, "method.upsampler.factor=2"])
+    up, x_t = build(run).upsampler, torch.randn(2, 3, 32, 32, generator=stream(1))
+    low, c = up.reduced(x_t).tanh(), torch.randn(2, 3, 32, 32, generator=stream(2))
+    t = torch.tensor([3, 700])
+    made = up._seeing(low)(x_t, t, *up._told(c))
+    plain = up.plain(x_t, t, up.blown(quantised(low)))
+    assert torch.equal(made, plain if recipe == "modern" else torch.zeros_like(plain))
+    assert run.method.upsampler.plain == (recipe == "modern")
+
+
 def test_what_cannot_be_enlarged_is_refused_in_a_sentence(cli: Cli, pairs: Path, tmp_path: Path) -> None:
     diffusers()
     line = ["train", pairs, f"--prior={alone(tmp_path / 'prior')}", "--size=32", "--steps=4", "--device=cpu"]
@@ -107,6 +132,8 @@ def test_what_cannot_be_enlarged_is_refused_in_a_sentence(cli: Cli, pairs: Path,
         ("method.upsampler.factor=3", "method.upsampler.factor is 1 (none), 2 or 4, not 3"),
         ("method.upsampler.share=1", "method.upsampler.share is a share of the training"),
         ("method.upsampler.degraded.blur=2", "blur is a share"),
+        ("networks.upsampler.channels=[17]", "networks.upsampler.channels are multiples of 16"),
+        ("method.upsampler.schedule.kind=flow", "method.upsampler.scheduler=dpm++ is not for schedules"),
     ):
         said = cli(*line, f"--out={tmp_path / 'run'}", *SET, f"--set={setting}")
         assert said.status == 2 and word in said.err and said.err.count("\n") == 1

@@ -251,6 +251,20 @@ def test_guidance_is_of_the_noise_whatever_is_predicted(kind: str, prediction: s
     assert at_noise.isfinite().all()
 
 
+def test_nearly_at_noise_guidance_is_plain() -> None:
+    """There float32 would lose what the moments change: it gives what float64 gives, at every t."""
+    process, x = Process(Schedule(prediction="sample")), normal(2, 1, 6, 6)
+    clean = 0.3 * normal(4, 1, 6, 6, seed=3)
+    for t in (999, 990, 300):
+        one, other = (
+            guide(process, lambda x, t: clean.to(x), 2.0)(x.to(d), torch.tensor([t, t]))
+            for d in (torch.float64, torch.float32)
+        )
+        torch.testing.assert_close(other.double(), one, rtol=0, atol=1e-4)
+        plain = clean[:2] + 2 * (clean[:2] - clean[2:])
+        assert (relative(one, plain) < 1e-12) == (t == 999)
+
+
 # ---- what is refused
 
 

@@ -59,6 +59,7 @@ class Upsampling:
     gradient_penalty: float = 0.0  # λ of the critic's; released code 10
     below: float = 0.5  # share of the schedule below whose t x̂_0 is looked at; the paper's 1
     after: float = 0.1  # share of the stage before which it is not; released code 100 steps
+    plain: bool = True  # θ' learns what is missing from ``Upsampler.plain``, ours; released code: all of it
 
     def __post_init__(self) -> None:
         if self.factor not in FACTORS:
@@ -115,7 +116,7 @@ class Upsampler(nn.Module):
         if cfg.perceptual and perceptual is None:
             raise ValueError("method.upsampler.perceptual needs a perceptual distance")
         self.cfg, self.process = cfg, Process(cfg.schedule)
-        self.process.scheduler(cfg.scheduler)  # refuses one that does not fit
+        self.process.scheduler(cfg.scheduler, "method.upsampler.scheduler")  # refuses one that does not fit
         self.encoder, self.denoiser, self.critic = encoder, denoiser, critic
         self._distance = (perceptual,)  # in a tuple: a network in it is not saved with the model
         self.register_buffer("begun", torch.zeros((), dtype=torch.uint8))
@@ -212,11 +213,12 @@ class Upsampler(nn.Module):
         return Told(tokens[:, :-1], self.encoder.vector(tokens), self.encoder.hint(c))
 
     def _seeing(self, low: Tensor) -> Callable[..., Tensor]:
-        """θ' with the small pictures, in 8 bits, beside x_t; what it makes is added to ``plain``."""
+        """θ' with the small pictures, in 8 bits, beside x_t; ``plain`` is added to what it makes."""
         beside = self.blown(quantised(low))
 
         def predict(x_t: Tensor, t: Tensor, *told: Tensor | None) -> Tensor:
-            return self.plain(x_t, t, beside) + self.denoiser(x_t, t, *told, beside=beside)
+            made = self.denoiser(x_t, t, *told, beside=beside)
+            return self.plain(x_t, t, beside) + made if self.cfg.plain else made
 
         return predict
 

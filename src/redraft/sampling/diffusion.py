@@ -31,7 +31,7 @@ Kind = Literal["cosine", "linear", "scaled_linear", "flow"]
 Moments = Literal["empirical", "analytic", "none"]
 Predict = Callable[[Tensor, Tensor], Tensor]  # (x_t [N, C, H, W], t int64 [N]) -> the denoiser's prediction
 GET = 'pip install "redraft[diffusion]"'
-PURE = 1e-6  # α below which x_t is noise and nothing else
+PURE = 1e-3  # α below which x_t is taken for noise alone: of what it hides float32 knows too little
 LARGEST = 0.999  # β at most; Nichol, Dhariwal 2021
 NOISIEST = -4.0  # log α/σ below which a picture is not yet begun
 SECOND, NOISY = ("dpm++", "sde-dpm++"), ("ddpm", "sde-dpm++")  # of second order; with draws of their own
@@ -152,8 +152,9 @@ class Process:
 
     # ---- taking noise away
 
-    def scheduler(self, name: str) -> Any:
-        """A diffusers scheduler of this schedule, that is told x̂_0; UsageError for a name that does not fit.
+    def scheduler(self, name: str, key: str = "method.scheduler") -> Any:
+        """A diffusers scheduler of this schedule, that is told x̂_0; UsageError for a name that does not fit,
+        with the setting ``key`` that holds it.
 
         ddim (Song, Meng, Ermon 2021, arXiv:2010.02502) and ddpm are the first-order steps of dpm++ and
         sde-dpm++ (Lu et al. 2022, arXiv:2211.01095), exactly; Euler's of the same flow is ddim.
@@ -163,7 +164,7 @@ class Process:
         if name not in fitting:
             if name in SOLVERS + FLOW_SOLVERS:
                 raise UsageError(
-                    f"method.scheduler={name} is not for schedules of kind {self.schedule.kind}; use "
+                    f"{key}={name} is not for schedules of kind {self.schedule.kind}; use "
                     f"{' or '.join(fitting)}."
                 )
             raise unknown("scheduler", name, fitting)
@@ -300,7 +301,8 @@ def two_in_one(predict_both: Predict, x_t: Tensor, t: Tensor) -> tuple[Tensor, T
 def guide(process: Process, predict_both: Predict, w: float, moments: Moments = "empirical") -> Predict:
     """The guided prediction as a ``Predict`` of its own; for ``predict_both`` see ``two_in_one``.
 
-    Where nothing but noise is left (a flow's last t), noise says nothing of x_0: there it is guided plainly.
+    Where nearly nothing but noise is left, noise says nearly nothing of x_0, and what is done to it is lost
+    or blown up in what is predicted: there it is guided plainly.
     """
 
     def predict(x_t: Tensor, t: Tensor) -> Tensor:
