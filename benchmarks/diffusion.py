@@ -5,7 +5,8 @@
 A case: size x channels x batch, of ten categories; pictures are sampled in half a batch, with guidance.
 
 The script's step: add_noise, the network, mse_loss, backward, clip_grad_norm_, AdamW and EMAModel as they
-come; categories are in the captions' place. The pipeline: its loop, with the solver that redraft uses.
+come; categories are in the captions' place. What is learnt is v, redraft's default in latents (in pixels it
+is x_0, which the script does not know). The pipeline: its loop, with the solver that redraft uses.
 Before anything is timed all tell the same losses (float32: the first; float64: three, without AdamW's decay
 of weights) and make the same pictures, where guidance is plain. Time is taken as in langevin.py.
 """
@@ -47,7 +48,7 @@ DEFAULT = "redraft, moments kept"
 SETTINGS = Diffusion.Config(guidance=W)
 PLAIN = Diffusion.Config(guidance=W, moments="none", bound=0)  # as the pipeline's
 NETWORK = DenoiserConfig()
-LR, BETAS, EMA, CLIP = 1e-3, (0.9, 0.99), 0.995, 1.0  # redraft's defaults
+LR, BETAS, EMA, CLIP = 1e-3, (0.9, 0.99), 0.995, 1.0  # redraft's defaults for training
 
 Make = Callable[[], Callable[[], float]]  # a step anew, which tells its loss
 

@@ -92,7 +92,6 @@ def test_no_condition_is_the_papers_white_picture() -> None:
     tokens = encoder(x, torch.tensor([False, True]))
     torch.testing.assert_close(tokens[0], encoder(x)[0])
     torch.testing.assert_close(tokens[1], encoder(torch.ones_like(x))[1])
-    torch.testing.assert_close(encoder.null(3)[2], tokens[1])
     assert parameters(encoder) == parameters(made(EncoderConfig(width=32, layers=2, heads=2, grid=4)))
 
 
@@ -101,7 +100,7 @@ def test_no_condition_can_be_learnt() -> None:
     encoder, x = made(cfg, tokens=12), pictures()
     tokens = encoder(x, torch.tensor([False, True]))
     torch.testing.assert_close(tokens[0], encoder(x)[0])
-    assert torch.equal(encoder.null(1)[0], tokens[1]) and encoder.null(3).shape == (3, 17, 12)
+    assert torch.equal(encoder(x, torch.tensor([True, True]))[0], tokens[1])
     white = encoder(torch.ones_like(x))[1]
     assert not torch.allclose(tokens[1], white)
     tokens[1].sum().backward()
@@ -127,5 +126,7 @@ def test_what_is_no_picture_and_settings_that_mean_nothing() -> None:
             made(spec=spec)
     with pytest.raises(UsageError, match="make it a multiple"):
         EncoderConfig(width=30, heads=4)
+    with pytest.raises(UsageError, match=r"networks\.encoder\.hint is a number of channels"):
+        EncoderConfig(hint=-1)
     with pytest.raises(UsageError, match="at least 2"):
         EncoderConfig(grid=1)

@@ -24,6 +24,11 @@ class Noise(Protocol):
         ...
 
 
+def uniform(n: int, rng: Noise) -> Tensor:
+    """Independent draws from 0 to 1, one for each picture of a batch, [n]."""
+    return torch.special.ndtr(rng.normal(n, 1)[:, 0])
+
+
 class BatchNoise:
     """Draws for one process's share of a batch, so that several processes draw what one would.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from redraft.core.errors import UsageError
-from redraft.core.rng import Noise, stream
+from redraft.core.rng import Noise, stream, uniform
 from redraft.methods.method import Sample
 from redraft.nets.denoiser import Denoiser
 from redraft.sampling.diffusion import Moments, Predict, Process, Schedule, guide, sample
@@ -93,7 +93,7 @@ def attempted(
     """The prediction for pictures x [N, C, s, s] in [-1, 1], each at one t, and its squared error."""
     x0 = cfg.scale * x
     steps = cfg.schedule.steps
-    t = (torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) * steps).long().clamp_max(steps - 1)
+    t = (uniform(len(x), rng) * steps).long().clamp_max(steps - 1)
     eps = rng.normal(*x.shape)
     x_t = process.noised(x0, eps, t)
     made = denoiser(x_t, t, *told)

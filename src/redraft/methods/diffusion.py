@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from redraft.core.rng import Noise
+from redraft.core.rng import Noise, uniform
 from redraft.core.types import Pair
 from redraft.methods.denoising import (
     Denoising,
@@ -60,7 +60,7 @@ class Diffusion(nn.Module):
     def step(self, batch: Pair, update: Update, rng: Noise) -> dict[str, Tensor]:
         c, x = batch
         if c is not None:
-            dropped = torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) < self.cfg.null
+            dropped = uniform(len(x), rng) < self.cfg.null
             c = torch.where(dropped, -1, c)
         loss = taught(self.initializer, self.process, self.cfg, x, Told(c), rng).mean()
         update(self.initializer, loss)

@@ -17,8 +17,9 @@ pictures look like. A condition encoder E learns to speak to it in tokens, as wo
 Here y is c, and θ predicts what its own schedule says (ε, v, x_0, a flow). A prior that has never heard of
 words gets new layers for tokens (nets/denoiser.py), which learn with E.
 
-Otherwise than published: E also draws the condition into x_t (``encoder.hint``), since tokens say little of
-where things are; stages are shares of one training; frozen means eval mode and no gradients, where the
+Otherwise than published: E also draws the condition (``encoder.hint``), since tokens say little of where
+things are: it is added to what the first layer of θ makes of x_t (in a latent space y has by then been folded
+to the latent's grid); stages are shares of one training; frozen means eval mode and no gradients, where the
 released code leaves dropout on, of which here is none in any stage; t is drawn evenly (there by the size of
 its losses); no term for a learned variance, which a prior may have and nobody reads here; few steps of a
 second-order solver (there 250 of the first order, at random).
@@ -36,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from redraft.core.errors import UsageError
-from redraft.core.rng import Noise
+from redraft.core.rng import Noise, uniform
 from redraft.core.types import Pair
 from redraft.methods.denoising import (
     Denoising,
@@ -121,7 +122,7 @@ class Piti(nn.Module):
         c, x = batch
         assert c is not None
         c, x = self._small(c), self._small(x)
-        dropped = None if first else torch.special.ndtr(rng.normal(len(x), 1)[:, 0]) < self.cfg.null
+        dropped = None if first else uniform(len(x), rng) < self.cfg.null
         with nullcontext() if last else self._frozen():
             loss = taught(*self._denoiser, x, self._told(c, dropped), rng).mean()
         learns = last or self.initializer.added()

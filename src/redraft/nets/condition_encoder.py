@@ -31,13 +31,17 @@ class EncoderConfig:
     layers: int = 4  # of the transformer; released code 8
     heads: int = 4  # released code 8
     grid: int = 8  # tokens a side at least, and less than twice as many; released code 16
-    hint: int = 32  # channels of what draws the condition beside x_t, ours (``hint``); released code 0, none
+    hint: int = 32  # channels of what draws the condition (``hint``), ours; released code 0, none
     null: Literal["ones", "learned"] = "ones"  # no condition: a white picture (released code), or own tokens
 
     def __post_init__(self) -> None:
         if min(self.width, self.layers, self.heads) < 1 or self.grid < 2:
             raise UsageError(
                 "A condition encoder needs a width, layers and heads of at least 1 and a grid of at least 2."
+            )
+        if self.hint < 0:
+            raise UsageError(
+                f"networks.encoder.hint is a number of channels, 0 (none) or more, not {self.hint}."
             )
         if self.width % self.heads:
             raise UsageError(
@@ -52,8 +56,9 @@ PAPER = EncoderConfig(width=512, layers=8, heads=8, grid=16, hint=0)
 class ConditionEncoder(nn.Module):
     """E: pictures [N, Cc, S, S] -> tokens [N, T + 1, D]; T places row by row, the whole picture's token last.
 
-    ``tokens``: D, the width that the denoiser reads; ``canvas``: channels and side of what the condition is
-    drawn beside (None: x_t's). UsageError for a condition that is no picture.
+    ``tokens``: D, the width that the denoiser reads; ``canvas``: channels and side of what its first layer
+    makes of x_t, to which the drawn condition is added (None: x_t's). UsageError for a condition that is no
+    picture.
     """
 
     def __init__(
@@ -91,17 +96,11 @@ class ConditionEncoder(nn.Module):
             tokens = torch.where(dropped[:, None, None], self.nothing, tokens)
         return tokens
 
-    def null(self, n: int) -> Tensor:
-        """Tokens [n, T + 1, D] of no condition."""
-        one = self.nothing
-        if one is None:
-            one = self(self.places.new_ones(1, *self.shape))
-        return one.expand(n, -1, -1)
-
     def hint(self, c: Tensor, dropped: Tensor | None = None) -> Tensor | None:
-        """The condition as it is drawn beside the noisy picture, [N, *canvas], at first 0; None: not at all.
+        """The condition as it is drawn, [N, *canvas], at first 0; None: not at all.
 
-        Tokens say little of where things are: a denoiser learns slowly which of them belongs to which place.
+        It is added to what the denoiser's first layer makes of x_t: tokens say little of where things are,
+        and a denoiser learns slowly which of them belongs to which place.
         """
         if self.drawn is None:
             return None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 # how methods call a network
-ENTRANCES = ("forward", "encode", "logits", "posterior", "decode", "inverse", "draft")
+ENTRANCES = ("forward", "encode", "logits", "posterior", "decode", "inverse", "draft", "hint")
 
 
 class Half:
