@@ -111,7 +111,8 @@ def trainings(
 
     ``begins`` is the prior of method piti, which decides the size where nobody does.
     """
-    size = size or (begins.px if begins else None) or None
+    if size is None and begins is not None:
+        size = begins.px or None
     made: list[Planned] = []
     problems: list[RedraftError] = []
     for seed in range(seeds):

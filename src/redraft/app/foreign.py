@@ -136,7 +136,7 @@ def _task_of(foreign: Foreign, report: Report, task: str | None, size: int | Non
     if foreign.size and size not in (None, foreign.size):
         raise UsageError(f"{foreign.origin} makes pictures of {foreign.size} px, so leave out --size {size}.")
     whole = 2**foreign.depth if foreign.network == "unet" else 0
-    side = size or foreign.size or whole or _usual(report)
+    side = size if size is not None else foreign.size or whole or _usual(report)
     made: Any = TASKS[name].of(folder, side)
     wanted = {"channels": foreign.channels, "condition_channels": foreign.given}
     names = {f.name for f in fields(made)}

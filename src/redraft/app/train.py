@@ -171,7 +171,8 @@ def plan(
         raise UsageError(f"{priors.NEEDED}.")
     lines, begun = priors.with_latent(list(settings), begins), begun or priors.place(begins)
     find = partial(ends, method=method, assignments=lines, begun=begun)
-    size = size or (begins.px if begins else None) or None
+    if size is None and begins is not None:
+        size = begins.px or None
     made, between = _between(report, name, size, find)
     learnt = shared(_learnt(report.folder, name), _share(lines))
     pictures = between.target.draws or len(learnt.examples["train"])
