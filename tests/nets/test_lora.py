@@ -80,6 +80,11 @@ def test_a_network_without_adapters_is_merged_as_it_is() -> None:
     assert all(torch.equal(t, before[k]) for k, t in mine.state_dict().items())
 
 
+def test_adapters_are_thinner_than_what_they_are_added_to() -> None:
+    with pytest.raises(UsageError, match="of width 16: set networks.lora to 16 at most"):
+        adapt(denoiser("UNet2DConditionModel").net, 100_000)
+
+
 def test_what_cannot_be_adapted(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="at least 1, not 0"):
         adapt(nn.Linear(2, 2), 0)

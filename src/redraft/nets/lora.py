@@ -24,8 +24,8 @@ OURS = ".processor."  # in names of layers that were added to a network here, wh
 def adapt(net: nn.Module, rank: int) -> None:
     """From now on adapters of this rank learn in a network of diffusers, and its own weights do not.
 
-    Layers that this house has added to it learn on. UsageError without peft, for a rank below 1 and for a
-    network without attention.
+    Layers that this house has added to it learn on. UsageError without peft, for a rank below 1 or above the
+    attention's width, and for a network without attention.
     """
     if rank < 1:
         raise UsageError(f"The rank of LoRA's adapters is at least 1, not {rank}.")
@@ -33,6 +33,11 @@ def adapt(net: nn.Module, rank: int) -> None:
         raise UsageError(f"LoRA needs peft, which is missing: {GET}; or let all weights learn.")
     if not any(name.endswith(TARGETS) for name, _ in net.named_modules()):
         raise UsageError("This denoiser has no attention, to which LoRA adds: let all weights learn.")
+    if rank > (widest := max(min(net.get_submodule(n).weight.shape) for n in _targets(net))):
+        raise UsageError(
+            f"Adapters of rank {rank} are no thinner than this denoiser's attention, of width {widest}: set "
+            f"networks.lora to {widest} at most, or to 0, where all weights learn."
+        )
     added = [p for name, p in net.named_parameters() if OURS in name and p.requires_grad]
     with quiet(), drawn_alike():
         from peft import LoraConfig, inject_adapter_in_model
