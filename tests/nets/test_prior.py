@@ -170,6 +170,20 @@ def test_folders_that_are_no_diffusion_model(tmp_path: Path) -> None:
     assert "without unet/ or transformer/" in refused(pipeline(tmp_path / "pipe", scheduler=scheduler()))
 
 
+@pytest.mark.parametrize("side", ["big", -4, [16, -1]])
+def test_a_side_that_is_none(side: object, tmp_path: Path) -> None:
+    file = alone(tmp_path / "prior") / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sample_size": side}))
+    assert "sample_size is" in refused(tmp_path / "prior")
+
+
+def test_a_checkpoint_in_one_file_is_to_be_converted(tmp_path: Path) -> None:
+    file = tmp_path / "sd.ckpt"
+    torch.save({}, file)
+    assert "from_single_file(FILE).save_pretrained(FOLDER)" in refused(file, UsageError)
+    assert "sd.ckpt), which can run any program" in refused(tmp_path)
+
+
 def test_names_that_are_nowhere(tmp_path: Path) -> None:
     assert "--method diffusion" in refused(tmp_path / "nowhere", UsageError)
     assert "OWNER/NAME" in refused("stable-diffusion", UsageError)

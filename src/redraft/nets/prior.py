@@ -54,6 +54,11 @@ def read(name: str) -> tuple[Read, dict[str, Tensor]]:
 
     UsageError where it cannot be had, BundleError where it is no diffusion model, or none that is read.
     """
+    if Path(name).is_file():
+        raise UsageError(
+            f"{name} is one file, and a prior is a folder as diffusers writes it: convert it, as in "
+            "diffusers.StableDiffusionPipeline.from_single_file(FILE).save_pretrained(FOLDER), and name that."
+        )
     folder = folder_of(name, NEAREST, FILES)
     place = _network(folder)
     config = config_of(place)
@@ -77,7 +82,7 @@ def read(name: str) -> tuple[Read, dict[str, Tensor]]:
         scheduler=_scheduler(place),
         vae=vae,
         channels=int(settings["in_channels"]),
-        size=_side(settings),
+        size=_side(place, settings),
         multiple=_multiple(kind, settings),
         fingerprint=fingerprint(net, f"{kind} {text}"),
     )
@@ -96,6 +101,8 @@ def _network(folder: Path) -> Path:
             f"{folder} is a diffusers pipeline without unet/ or transformer/, so it has no denoiser that is "
             f"read here; a prior is one of {', '.join(KINDS)}."
         )
+    if any(folder.glob("*.ckpt")):
+        refuse_pickles(folder)
     raise BundleError(
         f"{folder} is no diffusion model: there is neither {INDEX} nor {CONFIG} in it, as diffusers' "
         "save_pretrained writes them; a run of --method diffusion is named by its own folder."
@@ -157,9 +164,14 @@ def _refuse_channels(place: Path, settings: Mapping[str, Any], vae: Path | None)
         )
 
 
-def _side(settings: Mapping[str, Any]) -> int:
+def _side(place: Path, settings: Mapping[str, Any]) -> int:
     side = settings.get("sample_size") or 0
-    return int(max(side) if isinstance(side, (list, tuple)) else side)
+    sides = side if isinstance(side, (list, tuple)) else [side]
+    if not all(isinstance(s, int) and s >= 0 for s in sides):
+        raise BundleError(
+            f"{place / CONFIG} tells of no side: sample_size is {side!r}; fetch the model again."
+        )
+    return max(sides)
 
 
 def _multiple(kind: str, settings: Mapping[str, Any]) -> int:
