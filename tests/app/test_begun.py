@@ -9,11 +9,11 @@ import pytest
 import torch
 import yaml
 
-from redraft.app.begun import default_place, default_run, keep_told, told_of
+from redraft.app.begun import begun_run, default_place, default_run, keep_told, told_of
 from redraft.app.check import open_folder
 from redraft.app.examples import store
 from redraft.app.train import checked, plan, settle, train
-from redraft.core.errors import UsageError
+from redraft.core.errors import CheckpointError, UsageError
 from redraft.nets.foreign import Foreign
 from redraft.recipes import RECIPES, Run
 from redraft.recipes.prior import Prior
@@ -74,6 +74,18 @@ def test_resume_takes_what_a_run_began_with_from_its_default_folder(
     with pytest.raises(KeyboardInterrupt):
         train(str(discs), method=method, size=None, steps=2, resume=True, device="cpu")
     assert met == [("colour" + method, place)]
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("recipe: modern", "not a run's"), ("method: 3\ntask: 4", "not a run's"), ("", "There is no setting")],
+)
+def test_settings_that_are_no_runs_are_told(text: str, word: str, tmp_path: Path) -> None:
+    run = run_of("piti", "colour")
+    place = begun(run, tmp_path / "run")
+    (place / "run.yaml").write_text(text or yaml.safe_dump({**run.to_dict(), "newer": {"a": 1}}))
+    with pytest.raises(CheckpointError, match=f"run.yaml cannot be used, .*{word}"):
+        begun_run(place)
 
 
 def test_of_a_prior_is_kept_what_a_report_tells(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from redraft.core import images
-from redraft.core.errors import UsageError
+from redraft.core.errors import CheckpointError, UsageError
 from redraft.hub import bundle
 from redraft.recipes.run import Run
 from redraft.tasks import TASKS
@@ -21,12 +21,22 @@ TOLD = "prior.json"  # in a run's folder
 
 
 def begun_run(out: Path) -> Run | None:
-    """The run in a folder, as it was begun; None where it has no checkpoint yet."""
+    """The run in a folder, as it was begun; None where it has no checkpoint yet.
+
+    CheckpointError where run.yaml holds something else.
+    """
     values = settings_of(out) if saved(out / "checkpoints") else None
     if values is None:
         return None
     values.pop("data", None)
-    return Run.from_dict(values)
+    try:
+        return Run.from_dict(values)
+    except (KeyError, TypeError, ValueError, UsageError) as wrong:
+        what = str(wrong) if isinstance(wrong, UsageError) else "They are not a run's."
+        raise CheckpointError(
+            f"The settings in {out / 'run.yaml'} cannot be used, so put the file back or start a new run in "
+            f"another folder: {what}"
+        ) from None
 
 
 def default_place(data: str, task: str, label: str) -> Path:
