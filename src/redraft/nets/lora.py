@@ -33,7 +33,7 @@ def adapt(net: nn.Module, rank: int) -> None:
         raise UsageError(f"LoRA needs peft, which is missing: {GET}; or let all weights learn.")
     if not any(name.endswith(TARGETS) for name, _ in net.named_modules()):
         raise UsageError("This denoiser has no attention, to which LoRA adds: let all weights learn.")
-    if rank > (widest := max(min(net.get_submodule(n).weight.shape) for n in _targets(net))):
+    if rank > (widest := max(min(net.get_parameter(f"{n}.weight").shape) for n in _targets(net))):
         raise UsageError(
             f"Adapters of rank {rank} are no thinner than this denoiser's attention, of width {widest}: set "
             f"networks.lora to {widest} at most, or to 0, where all weights learn."
