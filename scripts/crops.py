@@ -1,9 +1,10 @@
 """Cut square pieces out of large photos: many pictures from few, for a model of what pictures look like.
 
-    python scripts/crops.py OUT PHOTOS [PHOTOS ...] [--size 64] [--pieces 6] [--least 0.5] [--whole]
+    .venv/bin/python scripts/crops.py PHOTOS [PHOTOS ...] --out CROPS [--size 64] [--pieces 6] [--least 0.5] [--whole]
 
 Every picture in the folders gives ``--pieces`` squares, each ``--least`` to all of the short side wide, at
-random places, and with ``--whole`` its middle square as well. Names and seed decide which.
+random places, and with ``--whole`` its middle square as well. Names and seed decide which. CROPS may hold pieces
+of other photos already, but is none of the folders of photos.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ Square = tuple[int, int, int]  # left, top, side
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("out", type=Path)
     parser.add_argument("photos", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--pieces", type=int, default=6)
     parser.add_argument("--least", type=float, default=0.5)
     parser.add_argument("--whole", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if args.out.resolve() in [folder.resolve() for folder in args.photos]:
+        parser.error("--out is one of the folders of photos: name another, so that pieces are not cut again")
     args.out.mkdir(parents=True, exist_ok=True)
     made = 0
     for folder in args.photos:
