@@ -1,10 +1,10 @@
 """Cut square pieces out of large photos: many pictures from few, for a model of what pictures look like.
 
-    .venv/bin/python scripts/crops.py PHOTOS [PHOTOS ...] --out CROPS [--size 64] [--pieces 6] [--least 0.5] [--whole]
+    .venv/bin/python scripts/crops.py PHOTOS [PHOTOS ...] --out CROPS --size 64 --pieces 6 --least 0.5 --whole
 
 Every picture in the folders gives ``--pieces`` squares, each ``--least`` to all of the short side wide, at
-random places, and with ``--whole`` its middle square as well. Names and seed decide which. CROPS may hold pieces
-of other photos already, but is none of the folders of photos.
+random places, and with ``--whole`` its middle square as well. Names and seed decide which. CROPS may hold
+pieces of other photos already, but is none of the folders of photos.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from redraft.app.story import distinct, stem
 from redraft.app.told import why_unscored
 from redraft.core import images
 from redraft.core.errors import DataError, UsageError
+from redraft.methods.denoising import Denoising
 from redraft.training.processes import barrier, gather_rows, processes, rank, world
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif"}
@@ -213,6 +214,7 @@ def _tell_size(maker: Model, words: list[str]) -> None:
 
 def _judged(maker: Model) -> str:
     judge = "the solver" if maker.run.solver_steps else "the model"
+    judge = "its denoiser" if isinstance(maker.run.method, Denoising) else judge
     than = "of its generator's draws" if maker.run.target.draws else "of real held-out pictures"
     return f"{than}, says {judge}"
 
