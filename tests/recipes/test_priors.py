@@ -96,6 +96,8 @@ CONTINUOUS = {
         ({"_class_name": "DDPMScheduler", "beta_schedule": "sigmoid"}, "a table of its own"),
         ({"_class_name": "DDPMScheduler", "rescale_betas_zero_snr": True}, "a table of its own"),
         ({"_class_name": "DDPMScheduler", "trained_betas": [0.1] * 1000}, "a table of its own"),
+        ({"_class_name": "DDPMScheduler", "trained_betas": [0.1, 0.2]}, "a table of its own"),
+        ({"_class_name": "DDPMScheduler", "num_train_timesteps": "many"}, r"cannot be read: [^\n]*\Z"),
         ({"_class_name": "DDPMScheduler", "beta_schedule": "steep"}, "has a scheduler that cannot be read"),
     ],
 )

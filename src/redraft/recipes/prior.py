@@ -202,7 +202,7 @@ def schedule_of(settings: Mapping[str, Any], name: str) -> Schedule:
         prediction=PREDICTIONS[predicted],
     )
     ours, theirs = levels(schedule)[0].square(), scheduler.alphas_cumprod.double()
-    if not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-6):
+    if ours.shape != theirs.shape or not torch.allclose(ours, theirs, rtol=1e-3, atol=1e-6):
         raise BundleError(
             f"The prior {name} adds noise by a table of its own ({config.beta_schedule} with changes), which "
             f"is not known here: known are {', '.join(BETAS)} and flows, as they are."
@@ -217,4 +217,5 @@ def _made(kind: str, settings: Mapping[str, Any], name: str) -> Any:
         try:
             return getattr(diffusers, kind).from_config(dict(settings))
         except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, ImportError) as problem:
-            raise BundleError(f"The prior {name} has a scheduler that cannot be read: {problem}.") from None
+            why = (str(problem).strip().splitlines() or [type(problem).__name__])[0].rstrip(".:")
+            raise BundleError(f"The prior {name} has a scheduler that cannot be read: {why}.") from None
