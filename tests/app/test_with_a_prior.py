@@ -199,6 +199,10 @@ def test_bad_priors_are_refused_in_a_sentence(cli: Cli, pairs: Path, prior: Path
     assert "PITI starts from a picture" in refused("--task=none", with_it)
     six = alone(tmp_path / "six", net(channels=6))
     assert "a prior for 3 channels fits" in refused(f"--prior={six}")
+    four = alone(tmp_path / "four", net(channels=4, size=8))  # a latent's, without its autoencoder
+    assert "a prior for 3 channels fits" in refused(f"--prior={four}")
+    for setting in ("prior.name=other", "prior.size=32", "prior.latent=image:taef2"):
+        assert "comes with the prior that --prior names" in refused(with_it, f"--set={setting}")
     for setting in ("method.schedule.steps=50", "method.scale=2", "networks.denoiser.patch=1"):
         assert "is as the prior has learnt with it" in refused(with_it, f"--set={setting}")
     adapters = refused(with_it, "--set=prior.fresh=true", "--set=networks.lora=2")
@@ -209,3 +213,4 @@ def test_bad_priors_are_refused_in_a_sentence(cli: Cli, pairs: Path, prior: Path
     torch.manual_seed(9)
     other = alone(tmp_path / "other")
     assert "has other weights" in refused(f"--prior={other}", f"--out={run}", "--resume")
+    assert "There is no folder" in refused(f"--prior={tmp_path / 'typo'}", f"--out={run}", "--resume")

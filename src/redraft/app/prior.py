@@ -47,7 +47,7 @@ def given(name: str | None, method: str | None, out: str | None, resume: bool) -
         return None
     if method not in (None, "piti"):
         raise UsageError(f"--prior is for --method piti; {method} begins with none: leave it out.")
-    if name is None or (before and not Path(name).exists()):
+    if name is None or (before and name == before.prior.name and not Path(name).exists()):
         return before
     named = _open(name)
     if before and named.prior.fingerprint != before.prior.fingerprint:
@@ -71,7 +71,8 @@ def _open(name: str) -> Given:
     if place.is_dir() and ours(place):
         return _of_run(name)
     loaded = load(name)
-    return Given(loaded=loaded, px=0 if loaded.prior.latent else loaded.prior.size)
+    pictures = not loaded.prior.latent and loaded.prior.channels in (1, 3)  # else no side of theirs is told
+    return Given(loaded=loaded, px=loaded.prior.size if pictures else 0)
 
 
 def _of_run(name: str) -> Given:
@@ -110,6 +111,9 @@ def with_latent(settings: list[str], given: Given | None) -> list[str]:
     """The ``--set`` lines, and the latent space that the prior works in."""
     if given is None:
         return settings
+    for key in (line.partition("=")[0].strip() for line in settings):
+        if key.startswith("prior.") and key != "prior.fresh":
+            raise UsageError(f"{key} comes with the prior that --prior names: leave it out.")
     if any(line.partition("=")[0].strip() == "target.latent" for line in settings):
         raise UsageError("A prior brings its own latent space, or works on pixels: leave target.latent out.")
     latent = given.prior.latent
