@@ -212,6 +212,8 @@ def test_weights_that_are_damaged_missing_or_of_another_network(tmp_path: Path) 
     assert "lacks 2 of the weights" in refused(tmp_path / "prior")
     save_file(tensors | {"conv_in.weight": torch.zeros(8, 5, 3, 3)}, file)
     assert "cannot be read as a model" in refused(tmp_path / "prior")
+    save_file(tensors | {"conv_in.bias": torch.full_like(tensors["conv_in.bias"], torch.nan)}, file)
+    assert "weights that are no numbers (conv_in.bias)" in refused(tmp_path / "prior")
 
 
 def test_a_scheduler_that_is_missing_or_damaged(tmp_path: Path) -> None:

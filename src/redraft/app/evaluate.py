@@ -21,7 +21,7 @@ from redraft.app.drafting import LEVEL, refuse_level
 from redraft.app.examples import gathered, pairs, store
 from redraft.app.model import Model, refuse_counts
 from redraft.app.page import page
-from redraft.app.refuse import refuse_empty, refuse_file, refuse_seed
+from redraft.app.refuse import refuse_empty, refuse_file, refuse_seed, refuse_steps
 from redraft.app.show import say
 from redraft.core.errors import DataError, UsageError, unknown
 from redraft.core.types import Pair
@@ -87,6 +87,7 @@ def evaluate(
         drafted = model.draft_by(drafts, LEVEL if level is None else level)
         say(f"Drafts {drafted.says}.")
         refine = drafted.refine_steps if refine is None else refine
+    refuse_steps(model.run, refine)
     if refine is None:  # what refinement offers is measured, even where it is made on demand alone
         refine = model.run.solver_steps
     folder_out = _place(place, out)

@@ -13,7 +13,7 @@ from redraft.app.drafting import LEVEL, refuse_level
 from redraft.app.language import unknown_words
 from redraft.app.made import Made
 from redraft.app.model import Model, refuse_counts
-from redraft.app.refuse import refuse_empty, refuse_seed
+from redraft.app.refuse import refuse_empty, refuse_seed, refuse_steps
 from redraft.app.show import one_first, say, write_trace
 from redraft.app.story import distinct, stem
 from redraft.app.told import why_unscored
@@ -59,6 +59,7 @@ def generate(
     _refuse_drafts(drafts, level, like, trace)
     begun = time.monotonic()
     maker = Model.from_pretrained(model, device)
+    refuse_steps(maker.run, refine)
     if temperature is not None:
         maker.temper(temperature)
     if drafts is not None:

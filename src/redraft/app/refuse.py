@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from redraft.core.errors import UsageError
+from redraft.methods.denoising import Denoising
 from redraft.methods.diffusion import Diffusion
 from redraft.methods.gan import Gan
 from redraft.methods.piti import Piti
@@ -168,3 +169,10 @@ def fitting_batch(run: Run, processes: int) -> Run:
         return run
     least = processes * (2 if run.method_name == "ccoopnets" else 1)
     return run.override([f"train.batch={max(least, run.train.batch // processes * processes)}"])
+
+
+def refuse_steps(run: Run, refine: int | None) -> None:
+    """Refuse more steps than the schedule of a diffusion model has: they would be as many as those."""
+    if isinstance(run.method, Denoising) and refine is not None and refine > run.method.schedule.steps:
+        most = run.method.schedule.steps
+        raise UsageError(f"This diffusion model has {most} steps in all: give --refine {most} or fewer.")

@@ -86,7 +86,10 @@ def read(name: str) -> tuple[Read, dict[str, Tensor]]:
         multiple=_multiple(kind, settings),
         fingerprint=fingerprint(net, f"{kind} {text}"),
     )
-    return found, net.state_dict()
+    state = net.state_dict()
+    if broken := next((k for k, v in state.items() if not v.isfinite().all()), None):
+        raise BundleError(f"The prior {name} has weights that are no numbers ({broken}): it cannot be used.")
+    return found, state
 
 
 def _network(folder: Path) -> Path:
