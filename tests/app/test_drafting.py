@@ -177,8 +177,8 @@ def test_what_cannot_be_is_refused_in_a_sentence(
     assert "neither --like nor --trace" in refused(*line, *both, "--trace")
     assert "--drafts is empty" in refused(*line, "--drafts=")
     for more in ([], both):
-        assert "1000 steps in all" in refused(*line, *more, "--refine=1001")
-    assert "1000 steps in all" in refused("evaluate", runs["piti"], pairs, "--refine=1001")
+        assert "100 steps in all" in refused(*line, *more, "--refine=1001")
+    assert "100 steps in all" in refused("evaluate", runs["piti"], pairs, "--refine=1001")
     assert "is not a model" in refused(*line, "--drafts", pairs, status=1)
     assert "name it with --drafts RUN" in refused("evaluate", runs["piti"], pairs, "--level=0.5")
     assert "this one is of method ccoopnets" in refused("evaluate", runs["fast"], pairs, *both)
