@@ -190,6 +190,9 @@ def gradients(name: str, run: Run, done: float) -> dict[str, torch.Tensor]:
     update.done = done
     if isinstance(method, Piti):  # none of its stages is passed over
         method.stage = (*STAGES, LAST)[stages(run).index(done)]
+        for p in method.parameters():  # what begins at zero gives no slope to what lies before it
+            if p.ndim > 1 and not p.any():
+                torch.nn.init.constant_(p, 0.01)
     for key, adam in update.optimizers.items():
 
         def keep(adam: torch.optim.Optimizer, *_: object, key: str = key) -> None:
