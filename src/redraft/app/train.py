@@ -272,7 +272,8 @@ def fit_run(
     counts = ", ".join(f"{name} {parameters(net):,}" for name, net in method.networks.items())
     say(
         f"Task {run.task_name}, method {run.label} ({run.recipe}), {run.task.spec.size} px, "
-        f"{len(training)} pictures to train on and {len(held_out)} held out; parameters: {counts}. Run: {out}"
+        f"{len(training)} pictures to train on{_shared(run)} and {len(held_out)} held out; "
+        f"parameters: {counts}. Run: {out}"
     )
     scales = kept_scales(out) if begun else None
     if scales is None and initial is not None:
@@ -332,6 +333,11 @@ def fit_run(
         say(f"Done: {outcome.steps} steps in {outcome.seconds / 60:.1f} minutes. Model: {out / 'model'}")
     barrier()
     return out
+
+
+def _shared(run: Run) -> str:
+    """Why there are fewer than the folder has."""
+    return "" if run.reading.share == 1 else f" (reading.share={run.reading.share:g})"
 
 
 def _size(report: Report, task: str, wanted: int | None) -> int:
