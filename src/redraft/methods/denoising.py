@@ -13,6 +13,7 @@ from torch import Tensor
 from redraft.core.errors import UsageError
 from redraft.core.rng import Noise, stream, uniform
 from redraft.methods.method import Sample
+from redraft.nets.condition_encoder import ConditionEncoder
 from redraft.nets.denoiser import Denoiser
 from redraft.sampling.diffusion import Moments, Predict, Process, Schedule, guide, sample
 
@@ -76,6 +77,15 @@ class Told(NamedTuple):
         """Both, one after the other; what one says and the other not cannot be."""
         pairs = zip(self, other, strict=True)
         return Told(*(None if a is None or b is None else torch.cat([a, b]) for a, b in pairs))
+
+
+def told_by(encoder: ConditionEncoder, c: Tensor, dropped: Tensor | None = None) -> Told:
+    """What PITI's encoder says of c [N, Cc, S, S]; rows that are ``dropped`` [N] have no condition.
+
+    Places are read as words are; the last token, of the whole picture, is added to the time.
+    """
+    tokens = encoder(c, dropped)
+    return Told(tokens[:, :-1], encoder.vector(tokens), encoder.hint(c, dropped))
 
 
 class Attempt(NamedTuple):
@@ -142,6 +152,28 @@ def pictures(
         trace=trace,
     )
     return _shown(made, cfg), [_shown(x, cfg) for x in seen]
+
+
+@torch.no_grad()
+def revised(
+    denoiser: Denoiser,
+    process: Process,
+    cfg: Denoising,
+    told: Told,
+    null: Told | None,
+    drafts: Tensor,
+    rng: Noise,
+    level: float,
+    steps: int,
+) -> Tensor:
+    """Another method's drafts [N, C, s, s] in [-1, 1], noised to ``level`` and denoised from there.
+
+    ``level`` lies in (0, 1]: at 1 nothing is left of a draft; the lower, the more is kept (SDEdit; Meng et
+    al. 2022, arXiv:2108.01073).
+    """
+    start = rng.normal(*drafts.shape) if level == 1 else drafts
+    predict = predictor(denoiser, process, cfg, told, null)
+    return pictures(predict, process, cfg, start, rng, steps=steps, level=level)[0]
 
 
 def draft_and_denoise(

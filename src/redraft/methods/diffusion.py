@@ -26,8 +26,7 @@ from redraft.methods.denoising import (
     Told,
     draft_and_denoise,
     errors,
-    pictures,
-    predictor,
+    revised,
     taught,
 )
 from redraft.methods.method import Sample, Update
@@ -71,16 +70,9 @@ class Diffusion(nn.Module):
     ) -> Sample:
         return draft_and_denoise(*self._denoiser, Told(c), self._null(c), n, rng, refine=refine, trace=trace)
 
-    @torch.no_grad()
     def revise(self, drafts: Tensor, c: Tensor | None, rng: Noise, level: float, steps: int) -> Tensor:
-        """Another method's drafts [N, C, H, W] in [-1, 1], noised to ``level`` and denoised.
-
-        ``level`` lies in (0, 1]: at 1 nothing is left of a draft; the lower, the more is kept (SDEdit;
-        arXiv:2108.01073).
-        """
-        start = rng.normal(*drafts.shape) if level == 1 else drafts
-        predict = predictor(*self._denoiser, Told(c), self._null(c))
-        return pictures(predict, self.process, self.cfg, start, rng, steps=steps, level=level)[0]
+        """Another method's drafts [N, C, H, W], noised to ``level`` and denoised (``denoising.revised``)."""
+        return revised(*self._denoiser, Told(c), self._null(c), drafts, rng, level, steps)
 
     @torch.no_grad()
     def energy(self, x: Tensor, c: Tensor | None = None) -> Tensor:

@@ -44,9 +44,9 @@ from redraft.methods.denoising import (
     Told,
     draft_and_denoise,
     errors,
-    pictures,
-    predictor,
+    revised,
     taught,
+    told_by,
 )
 from redraft.methods.method import Keep, Sample, Update, keep_nothing
 from redraft.methods.thinking import still
@@ -195,15 +195,12 @@ class Piti(nn.Module):
 
     @torch.no_grad()
     def revise(self, drafts: Tensor, c: Tensor, rng: Noise, level: float, steps: int) -> Tensor:
-        """Another method's drafts [N, C, H, W] noised to ``level``, in (0, 1], and denoised from there.
+        """Another method's drafts [N, C, H, W], noised to ``level`` and denoised (``denoising.revised``).
 
-        At level 1 nothing is left of a draft; the lower, the more is kept (SDEdit; arXiv:2108.01073). With an
-        upsampler that is done with the reduced draft, whose detail is then made anew.
+        With an upsampler that is done with the reduced draft, whose detail is then made anew.
         """
-        small, told = self._small(drafts), self._small(c)
-        start = rng.normal(*small.shape) if level == 1 else small
-        predict = predictor(*self._denoiser, self._told(told), self._null(told))
-        made, _ = pictures(predict, self.process, self.cfg, start, rng, steps=steps, level=level)
+        low, given = self._small(drafts), self._small(c)
+        made = revised(*self._denoiser, self._told(given), self._null(given), low, rng, level, steps)
         return self._enlarged(made, c, rng)
 
     @torch.no_grad()
@@ -236,9 +233,7 @@ class Piti(nn.Module):
         return self.initializer, self.process, self.cfg
 
     def _told(self, c: Tensor, dropped: Tensor | None = None) -> Told:
-        """Places are read as words are; the last token, of the whole picture, is added to the time."""
-        tokens = self.encoder(c, dropped)
-        return Told(tokens[:, :-1], self.encoder.vector(tokens), self.encoder.hint(c, dropped))
+        return told_by(self.encoder, c, dropped)
 
     def _null(self, c: Tensor) -> Told | None:
         """What is told of no condition, as often as there are conditions; None without guidance."""

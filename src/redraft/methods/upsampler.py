@@ -28,7 +28,7 @@ from redraft.core.rng import Noise
 from redraft.core.types import Pair
 from redraft.degrade import Degradation, degraded
 from redraft.methods.contest import LOSSES, Contest, Loss, penalties
-from redraft.methods.denoising import Attempt, Denoising, Told, attempted, pictures, predictor
+from redraft.methods.denoising import Attempt, Denoising, attempted, pictures, predictor, told_by
 from redraft.methods.method import Update
 from redraft.methods.thinking import still
 from redraft.nets.condition_encoder import ConditionEncoder
@@ -134,7 +134,9 @@ class Upsampler(nn.Module):
         c, x = batch
         assert c is not None
         low = degraded(self.reduced(x), self.cfg.degraded, rng)
-        made = attempted(self._seeing(low), self.process, self.cfg.denoising, x, self._told(c), rng)
+        made = attempted(
+            self._seeing(low), self.process, self.cfg.denoising, x, told_by(self.encoder, c), rng
+        )
         error = made.error.mean()
         clean, seen = self.clean(made), self.seen(made.t, done)
         near = self._perceptual(clean, x, seen)
@@ -203,14 +205,10 @@ class Upsampler(nn.Module):
         if not self.begun.item():
             return self.blown(low)
         cfg = self.cfg.denoising
-        predict = predictor(self._seeing(low), self.process, cfg, self._told(c), None)
+        predict = predictor(self._seeing(low), self.process, cfg, told_by(self.encoder, c), None)
         noise = rng.normal(len(low), *self.denoiser.z_shape)
         made, _ = pictures(predict, self.process, cfg, noise, rng, steps=cfg.steps)
         return made
-
-    def _told(self, c: Tensor) -> Told:
-        tokens = self.encoder(c)
-        return Told(tokens[:, :-1], self.encoder.vector(tokens), self.encoder.hint(c))
 
     def _seeing(self, low: Tensor) -> Callable[..., Tensor]:
         """θ' with the small pictures, in 8 bits, beside x_t; ``plain`` is added to what it makes."""
