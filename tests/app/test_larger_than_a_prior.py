@@ -14,6 +14,7 @@ import redraft
 from redraft.app.refuse import refuse_run
 from redraft.core.errors import UsageError
 from redraft.core.rng import stream
+from redraft.methods.denoising import told_by
 from redraft.methods.upsampler import quantised
 from redraft.recipes import RECIPES, Run, build
 from redraft.tasks.pairs import PictureToPicture
@@ -119,7 +120,7 @@ def test_it_begins_at_its_plain_prediction_to_the_bit(recipe: str) -> None:
     up, x_t = build(run).upsampler, torch.randn(2, 3, 32, 32, generator=stream(1))
     low, c = up.reduced(x_t).tanh(), torch.randn(2, 3, 32, 32, generator=stream(2))
     t = torch.tensor([3, 700])
-    made = up._seeing(low)(x_t, t, *up._told(c))
+    made = up._seeing(low)(x_t, t, *told_by(up.encoder, c))
     plain = up.plain(x_t, t, up.blown(quantised(low)))
     assert torch.equal(made, plain if recipe == "modern" else torch.zeros_like(plain))
     assert run.method.upsampler.plain == (recipe == "modern")
